@@ -1,0 +1,1 @@
+"""Doors to the world: Kafka, ClickHouse, files, devices."""

@@ -1,0 +1,1 @@
+"""Streamlit pages, queries and live views."""

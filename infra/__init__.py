@@ -1,0 +1,1 @@
+"""The twinflow command, embedded Kafka and ClickHouse, supervisor, migrations."""

@@ -1,0 +1,1 @@
+"""Detectors, forecasters, planners and the shipped twin types."""

@@ -1,0 +1,147 @@
+"""A twin type as the rest of twinflow sees it: plain frozen data, already checked.
+
+`operators.definition_yaml.load` reads it from a YAML file and refuses what does not hold together, with the line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from operators.types import F64
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One scalar of a device.
+
+    Attributes:
+        name: as on the wire; element i of a vector sensor `imu` is `imu.<i>`.
+        unit: SI or field unit as text, e.g. "m/s^2"; "1" for a plain number.
+        rate_hz: expected samples per second; 0 where it comes when it comes.
+        low, high: what can physically be read; outside is a dead letter (-inf, inf where not given).
+        normal_low, normal_high: what a well machine shows; outside is Quality.SUSPECT.
+        sentinels: values that mean "no reading".
+        stuck_after_ns: the same value for longer is Quality.STUCK; 0 = never.
+        component: path of the component it belongs to, "" for the twin itself.
+    """
+
+    name: str
+    unit: str = "1"
+    rate_hz: float = 0.0
+    low: float = float("-inf")
+    high: float = float("inf")
+    normal_low: float = float("-inf")
+    normal_high: float = float("inf")
+    sentinels: tuple[float, ...] = ()
+    stuck_after_ns: int = 0
+    component: str = ""
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A sensor whose `v` is a list: it becomes the signals name.0 ... name.(length-1). `unit_norm`: a quaternion."""
+
+    name: str
+    length: int
+    unit_norm: bool = False
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`M (raw - bias)` for an n x n matrix, `(M [raw - bias; 1])[:n]` for (n+1) x (n+1), over n signals of one instant."""
+
+    signals: tuple[str, ...]
+    matrix: F64
+    bias: F64
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """Tumbling where hop == length, else hopping. Times in ns."""
+
+    length_ns: int = SECOND
+    hop_ns: int = SECOND
+    wait_ns: int = 2 * SECOND
+    allowed_lateness_ns: int = 0
+
+
+@dataclass(frozen=True)
+class AlignSpec:
+    """Grid of aligned rows. `linear[i]`: signal i is interpolated, else its previous sample holds. Times in ns."""
+
+    every_ns: int
+    linear: tuple[bool, ...]
+    max_gap_ns: tuple[int, ...]
+    required: tuple[bool, ...]
+    max_skew_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """A detector of the type: `on` samples (per signal) or rows (over `signals` together); `settings` are its own."""
+
+    id: str
+    method: str
+    on: Literal["samples", "rows"]
+    signals: tuple[str, ...]
+    threshold: float = 3.0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """`signal above|below limit`, back in order past limit -/+ hysteresis, true for `debounce_ns`; or `absent` after a silence."""
+
+    id: str
+    signal: str
+    kind: Literal["above", "below", "absent"]
+    limit: float = 0.0
+    hysteresis: float = 0.0
+    debounce_ns: int = 0
+    after_ns: int = 0
+    severity: Literal["warn", "alarm"] = "warn"
+    message: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class CommandSpec:
+    """A verb the device understands; `arguments` is a JSON Schema of its arguments object."""
+
+    verb: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    timeout_ns: int = 10 * SECOND
+    grave: bool = False
+
+
+@dataclass(frozen=True)
+class TwinType:
+    """Everything that is fixed for all twins of a kind. Signals are in file order; that order numbers the series."""
+
+    name: str
+    version: int
+    signals: tuple[Signal, ...]
+    vectors: tuple[Vector, ...] = ()
+    components: tuple[str, ...] = ()
+    clock: Literal["device", "trusted"] = "trusted"
+    idle_timeout_ns: int = 10 * SECOND
+    lookback_ns: int = SECOND
+    velocity: tuple[str, ...] = ()
+    window: WindowSpec = WindowSpec()
+    align: AlignSpec | None = None
+    calibrations: tuple[Calibration, ...] = ()
+    device_calibrations: dict[str, tuple[Calibration, ...]] = field(default_factory=dict)
+    detectors: tuple[DetectorSpec, ...] = ()
+    rules: tuple[RuleSpec, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
+    report: dict[str, Any] = field(default_factory=dict)
+    source: str = "<memory>"
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each signal by name."""
+        return {s.name: i for i, s in enumerate(self.signals)}
