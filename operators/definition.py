@@ -52,7 +52,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`M (raw - bias)` for an n x n matrix, `(M [raw - bias; 1])[:n]` for (n+1) x (n+1), over n signals of one instant."""
+    """`M (raw - bias)` (n x n) or `(M [raw - bias; 1])[:n]` ((n+1) x (n+1)) over n signals of one instant."""
 
     signals: tuple[str, ...]
     matrix: F64
@@ -94,7 +94,7 @@ class DetectorSpec:
 
 @dataclass(frozen=True)
 class RuleSpec:
-    """`signal above|below limit`, back in order past limit -/+ hysteresis, true for `debounce_ns`; or `absent` after a silence."""
+    """Above or below a limit (returns past limit -+ hysteresis, must hold for debounce_ns), or absent for after_ns."""
 
     id: str
     signal: str

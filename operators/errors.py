@@ -32,8 +32,8 @@ class ContractError(TwinflowError):
 class DefinitionError(TwinflowError):
     """A twin type is refused: names the file, the line, the key and what would be right.
 
-    >>> str(DefinitionError(source="pump.yaml", line=7, key="window.hop", detail="2s > length 1s", fix="make hop <= length"))
-    'pump.yaml:7: window.hop: 2s > length 1s; make hop <= length'
+    >>> str(DefinitionError(source="pump.yaml", line=7, key="window.hop", detail="over length", fix="shorten it"))
+    'pump.yaml:7: window.hop: over length; shorten it'
     """
 
     def __init__(self, *, source: str, line: int, key: str, detail: str, fix: str) -> None:

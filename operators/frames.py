@@ -1,0 +1,94 @@
+"""Messages of one partition as they lie in a fetched buffer: bounds into bytes, no Python object per message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from operators.types import I64, U8
+
+Headers = Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """n messages of one partition, in offset order.
+
+    Attributes:
+        partition: partition of the topic they came from.
+        buffer: uint8[], the bytes all bounds point into.
+        start, end: int64[n], bounds of the value; start = -1 for a tombstone (no value at all).
+        key_start, key_end: int64[n], bounds of the key; key_start = -1 where there is none.
+        offset: int64[n], offset in the partition.
+        arrival: int64[n], broker append time, ns UTC; 0 where it is not known.
+        headers: headers by row, only for rows that have any; a repeated key keeps its last value.
+        end_offset: where the next read starts: one past the last offset seen, control records included.
+    """
+
+    partition: int
+    buffer: U8
+    start: I64
+    end: I64
+    key_start: I64
+    key_end: I64
+    offset: I64
+    arrival: I64
+    headers: Mapping[int, Headers] = field(default_factory=dict)
+    end_offset: int = 0
+
+    def __len__(self) -> int:
+        return int(self.start.size)
+
+    def value(self, row: int) -> bytes | None:
+        """The value of one message; None for a tombstone."""
+        return self.buffer[self.start[row] : self.end[row]].tobytes() if self.start[row] >= 0 else None
+
+    def key(self, row: int) -> bytes | None:
+        """The key of one message; None where it has none."""
+        return self.buffer[self.key_start[row] : self.key_end[row]].tobytes() if self.key_start[row] >= 0 else None
+
+    @staticmethod
+    def of(
+        values: Sequence[bytes | None],
+        *,
+        keys: Sequence[bytes | None] | None = None,
+        headers: Mapping[int, Headers] | None = None,
+        arrival: int | Sequence[int] | I64 = 0,
+        partition: int = 0,
+        first_offset: int = 0,
+    ) -> Frames:
+        """Frames from ordinary byte strings, as tests, files and the fallback consumer have them.
+
+        >>> Frames.of([b"{}", None]).value(0)
+        b'{}'
+        """
+        n = len(values)
+        parts: list[bytes] = []
+        at = 0
+
+        def bounds(items: Sequence[bytes | None]) -> tuple[I64, I64]:
+            nonlocal at
+            start, end = np.empty(n, np.int64), np.empty(n, np.int64)
+            for i, item in enumerate(items):
+                start[i] = -1 if item is None else at
+                at += len(item or b"")
+                end[i] = at
+                parts.append(item or b"")
+            return start, end
+
+        start, end = bounds(values)
+        key_start, key_end = bounds(keys if keys is not None else [None] * n)
+        return Frames(
+            partition=partition,
+            buffer=np.frombuffer(b"".join(parts) or b"\0", np.uint8),
+            start=start,
+            end=end,
+            key_start=key_start,
+            key_end=key_end,
+            offset=np.arange(first_offset, first_offset + n, dtype=np.int64),
+            arrival=np.array(np.broadcast_to(np.asarray(arrival, np.int64), (n,))),
+            headers=headers or {},
+            end_offset=first_offset + n,
+        )
