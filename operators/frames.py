@@ -49,6 +49,32 @@ class Frames:
         """The key of one message; None where it has none."""
         return self.buffer[self.key_start[row] : self.key_end[row]].tobytes() if self.key_start[row] >= 0 else None
 
+    def split(self, offset: int) -> tuple[Frames, Frames]:
+        """The messages below `offset`, and the rest.
+
+        >>> [len(part) for part in Frames.of([b"1", b"2", b"3"], first_offset=10).split(12)]
+        [2, 1]
+        """
+        at = int(np.searchsorted(self.offset, offset))
+        return self._cut(slice(None, at), 0, min(offset, self.end_offset)), self._cut(
+            slice(at, None), at, self.end_offset
+        )
+
+    def _cut(self, rows: slice, first: int, end_offset: int) -> Frames:
+        n = self.offset[rows].size
+        return Frames(
+            partition=self.partition,
+            buffer=self.buffer,
+            start=self.start[rows],
+            end=self.end[rows],
+            key_start=self.key_start[rows],
+            key_end=self.key_end[rows],
+            offset=self.offset[rows],
+            arrival=self.arrival[rows],
+            headers={row - first: h for row, h in self.headers.items() if first <= row < first + n},
+            end_offset=end_offset,
+        )
+
     @staticmethod
     def of(
         values: Sequence[bytes | None],

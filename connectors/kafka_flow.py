@@ -1,0 +1,226 @@
+"""Kafka as Bytewax sees it: a columnar source with one part per shard, and two sinks, one at once, one committed.
+
+Partition = shard. Source and sink parts go to workers by their sorted index, keyed state by the SipHash of its key;
+the shard names are chosen so that both agree for 1, 2, 3, 4 and 6 workers, so no batch ever changes process.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+from confluent_kafka import KafkaError, Message, Producer
+
+from connectors.kafka_columns import ColumnConsumer
+from connectors.kafka_commit import PRODUCER, CommitError, CommitPool, Record, Settled, ShardTransactions
+from operators.frames import Frames
+
+SHARDS = ("00bg", "01ae", "02bd", "03gb", "04ac", "05bf", "06ac", "07aa", "08af", "09bh", "10gh", "11ah")
+IDLE = timedelta(milliseconds=2)
+
+log = logging.getLogger("twinflow.kafka")
+
+
+class Worker:
+    """What the parts of one process share: the consumer, the commits, and the order to drain.
+
+    Args:
+        bootstrap: host:port of a broker.
+        topic: the topic the shards read.
+        group: consumer group and prefix of the transactional ids.
+    """
+
+    def __init__(self, bootstrap: str, *, topic: str, group: str) -> None:
+        self.bootstrap, self.topic, self.group = bootstrap, topic, group
+        self.drain = threading.Event()
+        self.pool = CommitPool()
+        self.committed: dict[int, int | None] = {}
+        self._resume: dict[int, int | None] = {}
+        self._starts: dict[int, int] = {}
+        self._queues: dict[int, deque[Frames]] = {}
+        self._consumer: ColumnConsumer | None = None
+
+    def add(self, partition: int, resume: int | None) -> None:
+        """A source part announces itself and the offset its last snapshot holds."""
+        self._resume[partition] = resume
+        self._queues[partition] = deque()
+
+    def take(self, partition: int) -> list[Frames]:
+        """What has been fetched for a partition; polls the broker only when nothing waits for anyone."""
+        if self._consumer is None:
+            self._starts = self._start_offsets()
+            self._consumer = ColumnConsumer(self.bootstrap, self.topic, self._starts)
+        if not any(self._queues.values()):
+            for frames in self._consumer.poll(timeout_ms=1):
+                self._queues[frames.partition].extend(self._cut(frames))
+        queue = self._queues[partition]
+        taken = list(queue)
+        queue.clear()
+        return taken
+
+    def start_of(self, partition: int) -> int | None:
+        """Offset a partition was first read from in this process; None before the first read."""
+        return self._starts.get(partition, self._resume[partition])
+
+    def _start_offsets(self) -> dict[int, int]:
+        starts = {p: r for p, r in self._resume.items() if r is not None}
+        unknown = [p for p in self._resume if p not in starts]
+        first = first_offsets(self.bootstrap, self.topic, unknown) if unknown else {}
+        for partition in unknown:
+            starts[partition] = first[partition]
+            if self.committed.get(partition):
+                log.error(
+                    "%s/%d: results are committed up to offset %s but the state is gone; it is rebuilt from "
+                    "offset %d, and what was delivered is not delivered again",
+                    *(self.topic, partition, self.committed[partition], first[partition]),
+                )
+        return starts
+
+    def _cut(self, frames: Frames) -> Iterable[Frames]:
+        """Cut where the committed output ends, so that a replayed batch is either all delivered or all new."""
+        committed = self.committed.get(frames.partition)
+        if committed is not None and len(frames) and frames.offset[0] < committed < frames.end_offset:
+            return frames.split(committed)
+        return (frames,)
+
+    def close(self) -> None:
+        """Close the consumer; safe to call more than once."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+
+def first_offsets(bootstrap: str, topic: str, partitions: list[int]) -> dict[int, int]:
+    """Oldest offset of each partition that the broker still keeps."""
+    from kafka import KafkaConsumer, TopicPartition
+
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None)
+    try:
+        found = consumer.beginning_offsets([TopicPartition(topic, p) for p in partitions])
+    finally:
+        consumer.close()
+    return {tp.partition: offset for tp, offset in found.items()}
+
+
+class _ShardPart(StatefulSourcePartition[tuple[str, Frames], int | None]):
+    def __init__(self, worker: Worker, shard: str, resume: int | None) -> None:
+        self._worker, self._shard, self._partition = worker, shard, SHARDS.index(shard)
+        self._offset: int | None = None
+        self._awake: datetime | None = None
+        worker.add(self._partition, resume)
+
+    def next_batch(self) -> list[tuple[str, Frames]]:
+        if self._worker.drain.is_set():
+            raise StopIteration
+        taken = self._worker.take(self._partition)
+        self._awake = None if taken else datetime.now(UTC) + IDLE
+        if taken:
+            self._offset = taken[-1].end_offset
+        return [(self._shard, frames) for frames in taken]
+
+    def next_awake(self) -> datetime | None:
+        return self._awake
+
+    def snapshot(self) -> int | None:
+        return self._worker.start_of(self._partition) if self._offset is None else self._offset
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+class ShardSource(FixedPartitionedSource[tuple[str, Frames], int | None]):
+    """The samples topic as `(shard, Frames)`: a part per shard, resumed at the offset of its snapshot."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def list_parts(self) -> list[str]:
+        return list(SHARDS)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _ShardPart:
+        return _ShardPart(self._worker, for_part, resume_state)
+
+
+class _CommittedPart(StatefulSinkPartition[Settled, None]):
+    def __init__(self, worker: Worker, shard: str) -> None:
+        partition = SHARDS.index(shard)
+        source = (worker.topic, partition)
+        self._pool = worker.pool
+        self._shard = ShardTransactions(worker.bootstrap, group=worker.group, shard=shard, source=source)
+        self._pool.add(self._shard)
+        worker.committed[partition] = self._shard.committed
+
+    def write_batch(self, items: list[Settled]) -> None:
+        for settled in items:
+            self._pool.write(self._shard, settled)
+
+    def snapshot(self) -> None:
+        self._pool.commit(self._shard)
+
+    def close(self) -> None:
+        self._shard.close()
+
+
+class CommittedSink(FixedPartitionedSink[Settled, None]):
+    """The settled path: a transaction per shard and epoch, with the source offset inside."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def list_parts(self) -> list[str]:
+        return list(SHARDS)
+
+    def part_fn(self, item_key: str) -> int:
+        return SHARDS.index(item_key)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _CommittedPart:
+        return _CommittedPart(self._worker, for_part)
+
+
+class _LivePart(StatefulSinkPartition[list[Record], None]):
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._failed: KafkaError | None = None
+
+    def write_batch(self, items: list[list[Record]]) -> None:
+        for record in (r for records in items for r in records):
+            self._producer.produce(
+                record.topic, record.value, record.key, headers=list(record.headers), on_delivery=self._delivered
+            )
+        self._producer.poll(0)
+        self._check()
+
+    def snapshot(self) -> None:
+        self._producer.flush(30)
+        self._check()
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        self._failed = self._failed or error
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise CommitError(shard="live", doing="delivering a live value", cause=str(self._failed))
+
+
+class LiveSink(FixedPartitionedSink[list[Record], None]):
+    """The live path: sent at once by one idempotent producer; ids are deterministic, so receivers drop repeats."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._bootstrap = worker.bootstrap
+        self._producer: Producer | None = None
+
+    def list_parts(self) -> list[str]:
+        return list(SHARDS)
+
+    def part_fn(self, item_key: str) -> int:
+        return SHARDS.index(item_key)
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _LivePart:
+        if self._producer is None:
+            self._producer = Producer({**PRODUCER, "bootstrap.servers": self._bootstrap, "linger.ms": 0})
+        return _LivePart(self._producer)
