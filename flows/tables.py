@@ -1,0 +1,115 @@
+"""Results as Arrow tables: the columns people, files, topics and the history see, the same ones everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from operators.align import AlignOutput
+from operators.definition import TwinType
+from operators.types import I32, Batch, Mask
+from operators.window import WindowOutput
+
+TEXT = pa.dictionary(pa.int32(), pa.string())
+WINDOW_KEY = ("device", "signal", "window_start_ns", "revision")
+
+
+def _text(codes: NDArray[Any], names: Sequence[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
+
+
+def device_and_signal(series: I32, twin: TwinType, names: Sequence[str]) -> dict[str, pa.Array]:
+    """The columns `device` and `signal` of a series column."""
+    signals = [s.name for s in twin.signals]
+    return {"device": _text(series // len(signals), names), "signal": _text(series % len(signals), signals)}
+
+
+def windows_table(out: WindowOutput, twin: TwinType, names: Sequence[str]) -> pa.Table:
+    """device, signal, window [start, end) ns, count, mean, sd, min, max, slope /s, rms, revision, is_final, offset."""
+    columns = ("count", "mean", "sd", "min", "max", "slope", "rms", "revision", "is_final", "offset")
+    return pa.table(
+        device_and_signal(out.series, twin, names)
+        | {"window_start_ns": pa.array(out.start_ns), "window_end_ns": pa.array(out.end_ns)}
+        | {name: pa.array(getattr(out, name)) for name in columns}
+    )
+
+
+def rows_table(out: AlignOutput, twin: TwinType, names: Sequence[str]) -> pa.Table:
+    """device, ts_ns, one column per signal (null where not valid), skew_ns, degraded, offset."""
+    signals = {
+        s.name: pa.array(np.ascontiguousarray(out.value[:, i]), mask=~out.valid[:, i])
+        for i, s in enumerate(twin.signals)
+    }
+    return pa.table(
+        {"device": _text(out.device, names), "ts_ns": pa.array(out.ts_ns)}
+        | signals
+        | {
+            "skew_ns": pa.array(out.skew_ns),
+            "degraded": pa.array(out.degraded),
+            "offset": pa.array(out.offset),
+        }
+    )
+
+
+def samples_table(batch: Batch, twin: TwinType, names: Sequence[str]) -> pa.Table:
+    """device, signal, ts_ns, arrival_ns, value, quality, seq, offset of the given samples."""
+    return pa.table(
+        device_and_signal(batch.series, twin, names)
+        | {
+            "ts_ns": pa.array(batch.ts),
+            "arrival_ns": pa.array(batch.arrival),
+            "value": pa.array(batch.value),
+            "quality": pa.array(batch.quality),
+            "seq": pa.array(batch.seq),
+            "offset": pa.array(batch.offset),
+        }
+    )
+
+
+def latest_revisions(windows: pa.Table) -> pa.Table:
+    """One row per window and revision: where a revision was told again as final, the final one stays."""
+    if not windows.num_rows:
+        return windows
+    order = pc.sort_indices(plain(windows), [*((k, "ascending") for k in WINDOW_KEY), ("is_final", "ascending")])
+    ordered = windows.take(order)
+    keys = [ordered[k].cast(pa.string()) if k in WINDOW_KEY[:2] else ordered[k] for k in WINDOW_KEY]
+    same: Mask = np.ones(ordered.num_rows - 1, np.bool_)
+    for key in keys:
+        same &= pc.equal(key.slice(1), key.slice(0, ordered.num_rows - 1)).to_numpy()
+    return ordered.filter(pa.array(np.append(~same, True)))
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The same table with text columns as text, in one chunk each."""
+    columns = [c.cast(pa.string()) if pa.types.is_dictionary(c.type) else c for c in table.columns]
+    return pa.table(columns, names=table.column_names).combine_chunks()
+
+
+def table_hash(table: pa.Table, keys: Sequence[str], *, without: Sequence[str] = ()) -> str:
+    """sha256 of the rows in the order of `keys`, whatever order, chunks and text encoding they came in.
+
+    >>> a = pa.table({"k": [2, 1], "v": [0.5, None]})
+    >>> table_hash(a, ["k"]) == table_hash(a.take([1, 0]), ["k"])
+    True
+    """
+    kept = plain(table.drop_columns([c for c in without if c in table.column_names]))
+    ordered = kept.take(pc.sort_indices(kept, [(k, "ascending") for k in keys])).combine_chunks()
+    digest = hashlib.sha256(",".join(f"{f.name}:{f.type}" for f in ordered.schema).encode())
+    for column in ordered.columns:
+        digest.update(np.packbits(pc.is_valid(column).to_numpy()).tobytes())
+        filled = pc.fill_null(column, "" if pa.types.is_string(column.type) else _zero(column.type))
+        if pa.types.is_string(filled.type):
+            digest.update("\0".join(filled.to_pylist()).encode())
+        else:
+            digest.update(np.ascontiguousarray(filled.to_numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _zero(kind: pa.DataType) -> pa.Scalar:
+    return pa.scalar(False) if pa.types.is_boolean(kind) else pa.scalar(0).cast(kind)
