@@ -112,7 +112,9 @@ class Batch:
         n = ts_column.size
 
         def column(x: Any, dtype: Any) -> Any:
-            return np.ascontiguousarray(np.broadcast_to(np.asarray(x, dtype=dtype), (n,)))
+            return np.array(
+                np.broadcast_to(np.asarray(x, dtype=dtype), (n,))
+            )  # a copy: writable, so kernels compile once
 
         return Batch(
             series=column(series, np.int32),
