@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from operators.align import AlignOutput
 from operators.definition import TwinType
+from operators.detect import Anomalies, Detect
 from operators.types import I32, Batch, Mask
 from operators.window import WindowOutput
 
@@ -53,6 +55,31 @@ def rows_table(out: AlignOutput, twin: TwinType, names: Sequence[str]) -> pa.Tab
             "skew_ns": pa.array(out.skew_ns),
             "degraded": pa.array(out.degraded),
             "offset": pa.array(out.offset),
+        }
+    )
+
+
+def anomalies_table(found: Anomalies, detect: Detect, twin: TwinType, names: Sequence[str]) -> pa.Table:
+    """device, signal, detector, ts_ns, score, threshold, severity 0-1, level, cause, ranked (JSON), offset."""
+    signals = [s.name for s in twin.signals]
+    ranked = [
+        json.dumps([[signals[i], round(x, 4)] for i, x in zip(ids, shares, strict=True) if i >= 0])
+        for ids, shares in zip(found.ranked.tolist(), found.share.tolist(), strict=True)
+    ]
+    thresholds = np.array([spec.threshold for spec in detect.specs] or [0.0])
+    return pa.table(
+        {
+            "device": _text(found.device, names),
+            "signal": _text(found.signal, signals),
+            "detector": _text(found.detector, [spec.id for spec in detect.specs]),
+            "ts_ns": pa.array(found.ts_ns),
+            "score": pa.array(found.score),
+            "threshold": pa.array(thresholds[found.detector]),
+            "severity": pa.array(found.severity),
+            "level": _text(found.alarm.astype(np.int32), ("warn", "alarm")),
+            "cause": pa.array(detect.causes(found), pa.string()),
+            "ranked": pa.array(ranked, pa.string()),
+            "offset": pa.array(found.offset),
         }
     )
 

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, Literal
+
+import numpy as np
 
 from operators.types import F64
 
@@ -51,12 +55,30 @@ class Vector:
 
 
 @dataclass(frozen=True)
+class Component:
+    """A part of the twin; `path` is `machine/spindle`, so its parent is `machine`. `kind`: free text such as motor."""
+
+    path: str
+    title: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """`M (raw - bias)` (n x n) or `(M [raw - bias; 1])[:n]` ((n+1) x (n+1)) over n signals of one instant."""
 
     signals: tuple[str, ...]
     matrix: F64
     bias: F64
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Calibration):
+            return NotImplemented
+        return (
+            self.signals == other.signals
+            and np.array_equal(self.matrix, other.matrix)
+            and np.array_equal(self.bias, other.bias)
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +142,14 @@ class CommandSpec:
 
 @dataclass(frozen=True)
 class TwinType:
-    """Everything that is fixed for all twins of a kind. Signals are in file order; that order numbers the series."""
+    """Everything that is fixed for all twins of a kind. Signals are in file order; that order numbers the series.
+
+    `components` are the paths of `tree`. `device_calibrations[device]` is the whole list for that device: its own and
+    those of the type that share no signal with them.
+
+    >>> TwinType(name="probe", version=1, signals=(Signal("a"), Signal("b"))).index
+    {'a': 0, 'b': 1}
+    """
 
     name: str
     version: int
@@ -139,9 +168,33 @@ class TwinType:
     rules: tuple[RuleSpec, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
-    source: str = "<memory>"
+    source: str = field(default="<memory>", compare=False)
+    tree: tuple[Component, ...] = ()
 
     @cached_property
     def index(self) -> dict[str, int]:
         """Position of each signal by name."""
         return {s.name: i for i, s in enumerate(self.signals)}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Which twin type a device has: the first pattern that fits its id decides, and no pattern means no type.
+
+    Patterns are shell globs (`*`, `?`, `[abc]`), upper and lower case apart.
+
+    >>> pump = TwinType(name="pump", version=1, signals=(Signal("pressure"),))
+    >>> fleet = Fleet(patterns=(("pump-*", "pump"),), types={"pump": pump})
+    >>> fleet.type_of("pump-07").name, fleet.type_of("toaster")
+    ('pump', None)
+    """
+
+    patterns: tuple[tuple[str, str], ...]
+    types: Mapping[str, TwinType]
+
+    def type_of(self, device: str) -> TwinType | None:
+        """The type of a device; None for one that no pattern names (dead letter `unknown_type`)."""
+        for pattern, name in self.patterns:
+            if fnmatchcase(device, pattern):
+                return self.types[name]
+        return None

@@ -1,0 +1,63 @@
+"""What a flow reads from its environment: where Kafka and the data folder are, which fleet it serves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from operators.errors import TwinflowError
+
+TWINS = Path(__file__).resolve().parent.parent / "models" / "twins"
+
+
+class SettingError(TwinflowError):
+    """A setting that a flow cannot do without is missing or makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSettings:
+    """Settings of one flow process.
+
+    Attributes:
+        kafka: host:port of a broker (TWINFLOW_KAFKA).
+        state: folder of this flow's snapshots and state logs (TWINFLOW_DATA/state/<flow>).
+        fleet: file that says which device is of which type (TWINFLOW_FLEET).
+        types: folder of the twin types (TWINFLOW_TYPES).
+        epoch_secs: seconds between two commits of the settled path (TWINFLOW_EPOCH_SECS).
+        topic, group: what is read, and the consumer group that owns the offsets.
+    """
+
+    kafka: str
+    state: Path
+    fleet: Path = TWINS / "fleet.yaml"
+    types: Path = TWINS
+    epoch_secs: float = 1.0
+    topic: str = "samples"
+    group: str = "telemetry"
+
+    @staticmethod
+    def from_environment(flow: str) -> FlowSettings:
+        """Settings of the named flow.
+
+        Raises:
+            SettingError: a needed variable is missing or unusable.
+        """
+        kafka, data = os.environ.get("TWINFLOW_KAFKA", ""), os.environ.get("TWINFLOW_DATA", "")
+        for name, value in (("TWINFLOW_KAFKA", kafka), ("TWINFLOW_DATA", data)):
+            if not value:
+                raise SettingError(f"{name} is not set: flow {flow!r} cannot start; `twinflow up` sets it")
+        epoch = os.environ.get("TWINFLOW_EPOCH_SECS", "1")
+        try:
+            epoch_secs = float(epoch)
+        except ValueError:
+            raise SettingError(f"TWINFLOW_EPOCH_SECS: {epoch!r} is not a number; write seconds, e.g. 1") from None
+        return FlowSettings(
+            kafka=kafka,
+            state=Path(data) / "state" / flow,
+            fleet=Path(os.environ.get("TWINFLOW_FLEET") or TWINS / "fleet.yaml"),
+            types=Path(os.environ.get("TWINFLOW_TYPES") or TWINS),
+            epoch_secs=epoch_secs,
+            topic=os.environ.get("TWINFLOW_SAMPLES_TOPIC") or "samples",
+            group=flow,
+        )

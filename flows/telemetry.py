@@ -1,0 +1,117 @@
+"""samples -> one core per shard (flows/shard.py: decode to anomalies) -> at once: live values, alerts, requests;
+committed with their source offset: readings, windows, rows, anomalies, states, late, dead letters, ledger.
+
+Run: `python -m flows.telemetry` with TWINFLOW_KAFKA and TWINFLOW_DATA set (`twinflow up` does).
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+from bytewax import operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.operators import StatefulBatchLogic
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import run_main
+
+from connectors.kafka_commit import Record, Settled
+from connectors.kafka_flow import SHARDS, CommittedSink, LiveSink, ShardSource, Worker
+from flows.publish import live_records, settled_records
+from flows.settings import FlowSettings
+from flows.shard import Shard
+from operators.definition import Fleet
+from operators.definition_yaml import load_fleet
+from operators.errors import TwinflowError
+from operators.frames import Frames
+from operators.state_log import Position, StateLog
+
+Made: TypeAlias = tuple[list[Record], Settled]
+Checkpoint: TypeAlias = tuple[str, int, int]
+
+
+class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
+    """One shard inside Bytewax: the core, and the log its snapshots go to.
+
+    Bytewax does not tell a logic its key: a new one learns it from its first fetch, a resumed one from its log's name.
+    """
+
+    def __init__(self, fleet: Fleet, folder: Path, resume: Checkpoint | None) -> None:
+        self._core = Shard(fleet.type_of)
+        self._folder = folder
+        self._log: StateLog | None = None
+        if resume is not None:
+            self._log = StateLog(folder, resume[0].partition(".")[0])
+            self._core.restore(self._log.restore(Position(*resume)))
+
+    def on_batch(self, values: list[Frames]) -> tuple[list[Made], bool]:
+        """What the shard makes of each fetch, with the offset it ends at."""
+        return [self._one(frames) for frames in values], StatefulBatchLogic.RETAIN
+
+    def _one(self, frames: Frames) -> Made:
+        shard = SHARDS[frames.partition]
+        if self._log is None:
+            self._log = StateLog(self._folder, shard)
+        out = self._core.push(frames)
+        live = live_records(out, shard=shard, partition=frames.partition)
+        settled = settled_records(out, shard=shard, partition=frames.partition)
+        return live, Settled(frames.end_offset, settled)
+
+    def snapshot(self) -> Checkpoint:
+        """Append what changed to the state log; Bytewax keeps only where it ends."""
+        assert self._log is not None
+        at = self._log.append(self._core.snapshot())
+        return at.file, at.length, at.version
+
+
+def build(settings: FlowSettings, worker: Worker) -> Dataflow:
+    """The dataflow; read it top-down."""
+    fleet = load_fleet(settings.fleet, settings.types)
+    flow = Dataflow("telemetry")
+
+    fetched = op.input("samples", flow, ShardSource(worker))  # (shard, Frames)
+    made = op.stateful_batch("shard", fetched, lambda resume: ShardLogic(fleet, settings.state / "shards", resume))
+    live = op.map_value("live", made, lambda both: both[0])
+    settled = op.map_value("settled", made, lambda both: both[1])
+
+    op.output("at-once", live, LiveSink(worker))
+    op.output("committed", settled, CommittedSink(worker))
+    return flow
+
+
+def run(settings: FlowSettings) -> None:
+    """Run until SIGTERM: then sources stop, windows keep their state, and a last snapshot and commit are made."""
+    worker = Worker(settings.kafka, topic=settings.topic, group=settings.group)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.drain.set())
+    recovery = settings.state / "recovery"
+    if not recovery.exists():
+        recovery.mkdir(parents=True, mode=0o700)
+        init_db_dir(recovery, 1)
+    run_main(
+        build(settings, worker),
+        epoch_interval=timedelta(seconds=settings.epoch_secs),
+        recovery_config=RecoveryConfig(recovery, timedelta(0)),
+    )
+
+
+def main() -> int:
+    """Entry of the process; the last line on stderr says why it ended, when it was not asked to."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        run(FlowSettings.from_environment("telemetry"))
+    except (TwinflowError, RuntimeError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        logging.getLogger("twinflow.telemetry").error("stopped: %s", cause)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
