@@ -1,0 +1,174 @@
+"""The twinflow command: one verb, one line of help, one exit code table (docs/operations.md).
+
+Verbs import what they need inside, so that `--help` and a mistyped word answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.cli_run import run
+
+if TYPE_CHECKING:
+    from infra.paths import Folders
+    from infra.settings import Settings
+
+app = typer.Typer(
+    name="twinflow",
+    help="Digital twins as one stream pipeline: start it, look at it, stop it.",
+    epilog="Example: twinflow up --no-browser, then in a second terminal: twinflow status",
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataOption = Annotated[Path | None, typer.Option("--data", metavar="FOLDER", help="Folder of all state.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Errors with traceback; works anywhere.")] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: twinflow up --no-browser --exit-after 60 --json")
+def up(
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page once it is there.")] = True,
+    exit_after: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Drain this long after the start, once all is ready.")
+    ] = None,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    assign: SetOption = None,
+) -> int:
+    """Start everything and stay in front until Ctrl-C."""
+    from infra import stack
+
+    folders, settings = _load(data, config, assign)
+    return stack.up(folders, settings, exit_after=exit_after, as_json=as_json, browser=browser)
+
+
+@app.command(epilog="Example: twinflow down --purge --data ./scratch")
+def down(
+    purge: Annotated[bool, typer.Option("--purge", help="Then delete the data folder.")] = False,
+    data: DataOption = None,
+) -> int:
+    """Drain and stop what runs in the data folder."""
+    from infra import stack
+    from infra.paths import Folders
+
+    return stack.down(Folders.of(data), purge=purge)
+
+
+@app.command(epilog="Example: twinflow status --json")
+def status(as_json: JsonOption = False, data: DataOption = None) -> int:
+    """Show every process; exit 0 only when all are ready."""
+    from infra import stack
+    from infra.paths import Folders
+
+    return stack.status(Folders.of(data), as_json=as_json)
+
+
+@app.command(epilog="Example: twinflow doctor")
+def doctor(
+    as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None, assign: SetOption = None
+) -> int:
+    """Check all that a start needs; exit 1 when something fails."""
+    from infra import stack
+    from infra.doctor import doctor as examine
+
+    folders, settings = _load(data, config, assign)
+    return examine(folders, settings, stack.running(folders), as_json=as_json)
+
+
+@app.command(epilog="Example: twinflow logs kafka --follow")
+def logs(
+    name: Annotated[str | None, typer.Argument(help="Process; all when left out.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 20,
+    data: DataOption = None,
+) -> int:
+    """Show what the processes wrote."""
+    from infra.logs import logs as show
+    from infra.paths import Folders
+
+    return show(Folders.of(data), name, lines=lines, follow=follow)
+
+
+@app.command(epilog="Example: twinflow paths --json")
+def paths(as_json: JsonOption = False, data: DataOption = None) -> int:
+    """Show where everything lies."""
+    from infra.cli_run import listing
+    from infra.paths import Folders
+
+    return listing(Folders.of(data).listing(), as_json=as_json)
+
+
+@app.command(epilog="Example: twinflow config --set kafka_port=9192")
+def config(
+    as_json: JsonOption = False, data: DataOption = None, config: ConfigOption = None, assign: SetOption = None
+) -> int:
+    """Show every setting, its value and where it comes from."""
+    from infra.cli_run import settings_listing
+
+    return settings_listing(_load(data, config, assign)[1], as_json=as_json)
+
+
+@app.command(epilog="Example: twinflow version")
+def version(as_json: JsonOption = False) -> int:
+    """Show the version."""
+    from infra.cli_run import listing, versions
+
+    return listing(versions(), as_json=as_json)
+
+
+@app.command(
+    "test",
+    epilog="Example: twinflow test tests/infra -k supervisor",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def run_tests(context: typer.Context) -> int:
+    """Run lint and all tests, or what pytest is told to."""
+    from infra import testing
+
+    return testing.test(context.args)
+
+
+@app.command(epilog="Example: twinflow lint")
+def lint() -> int:
+    """Check formatting, style and types."""
+    from infra import testing
+
+    return testing.lint()
+
+
+def _load(data: Path | None, config: Path | None, assign: list[str] | None) -> tuple[Folders, Settings]:
+    """Folders and settings as these flags, the environment and the file say."""
+    import os
+
+    from infra.paths import Folders
+    from infra.settings import Settings
+
+    folders = Folders.of(data)
+    named = config or (Path(os.environ["TWINFLOW_CONFIG"]) if os.environ.get("TWINFLOW_CONFIG") else None)
+    settings = Settings.load(file=named or folders.config, flags=assign or (), must_exist=named is not None)
+    return folders, settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    return run(app, list(sys.argv[1:] if arguments is None else arguments))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,159 @@
+"""The processes of the stack: one function each, listed in `PARTS`; a new one is one function and one entry.
+
+Each part adds its service, or, where a setting points at a real cluster, only its address.
+"""
+
+from __future__ import annotations
+
+import http.client
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from infra.paths import Folders
+from infra.ports import LOOPBACK, Ports
+from infra.settings import Settings
+from infra.supervisor.service import Service
+
+ROOT = Path(__file__).resolve().parent.parent
+PROBE_SECS = 2.0
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+
+
+@dataclass
+class Stack:
+    """What `up` runs. `endpoints`: where Kafka and the history answer, ours or a real cluster; `url`: the page;
+    `summaries`: each gives fields of the JSON object that `up --json` prints, asked while everything still runs."""
+
+    settings: Settings
+    folders: Folders
+    ports: Ports = field(default_factory=Ports)
+    services: list[Service] = field(default_factory=list)
+    endpoints: dict[str, str] = field(default_factory=dict)
+    url: str | None = None
+    summaries: list[Callable[[], dict[str, Json]]] = field(default_factory=list)
+
+    def port(self, name: str) -> int:
+        """The port of setting `NAME_port`, or the next free one where nobody set it."""
+        key = f"{name}_port"
+        return self.ports.take(name, self.settings.number(key), exact=self.settings.chosen(key))
+
+    def env(self) -> dict[str, str]:
+        """Environment of a child of ours: our modules, our folders, our settings, the addresses known so far."""
+        return {
+            **self.settings.environment(),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONSAFEPATH": "1",
+            "PYTHONUNBUFFERED": "1",
+            "NUMBA_CACHE_DIR": str(self.folders.numba),
+            "TWINFLOW_DATA": str(self.folders.data),
+            "TWINFLOW_CACHE": str(self.folders.cache),
+            **{f"TWINFLOW_{name.upper()}": address for name, address in self.endpoints.items()},
+        }
+
+
+def kafka(stack: Stack) -> None:
+    """The embedded broker and its topics."""
+    external = stack.settings.text("kafka")
+    if external:
+        stack.endpoints["kafka"] = external
+        return
+    port = stack.port("kafka")
+    controller_port = stack.ports.take("kafka controller", port + 1, exact=False)
+    bootstrap = stack.endpoints["kafka"] = f"{LOOPBACK}:{port}"
+    fetched: list[str] = []
+
+    def argv() -> Sequence[str]:
+        from infra.kafka.broker import Broker
+        from infra.kafka.jars import ensure_jars
+
+        def progress(done: int, total: int) -> None:
+            fetched[:] = [f"jars {done // 1_000_000}/{total // 1_000_000} MB"]
+
+        broker = Broker(
+            data_dir=stack.folders.kafka,
+            port=port,
+            controller_port=controller_port,
+            jars=ensure_jars(stack.folders.cache, progress),
+            heap_mb=stack.settings.number("kafka_heap_mb"),
+        )
+        broker.prepare()
+        return broker.argv()
+
+    def settle() -> None:
+        from infra.kafka.topics import ensure_topics
+
+        ensure_topics(bootstrap)
+
+    stack.services.append(
+        Service(
+            "kafka",
+            argv,
+            ready=lambda: kafka_answer(bootstrap),
+            settle=settle,
+            grace_secs=20.0,
+            note=lambda: "".join(fetched),
+        )
+    )
+
+
+def history(stack: Stack) -> None:
+    """ClickHouse's engine behind its HTTP protocol."""
+    external = stack.settings.text("clickhouse")
+    if external:
+        stack.endpoints["clickhouse"] = external
+        return
+    port = stack.port("history")
+    stack.endpoints["clickhouse"] = f"http://{LOOPBACK}:{port}"
+    command = (sys.executable, "-m", "infra.history.front", "--data", str(stack.folders.history), "--port", str(port))
+    stack.services.append(
+        Service("history", lambda: command, ready=lambda: http_answer(port), env=stack.env(), grace_secs=30.0)
+    )
+
+
+PARTS: tuple[Callable[[Stack], None], ...] = (kafka, history)
+"""In this order, so that a later part finds the addresses of an earlier one in `endpoints`."""
+
+
+def build(settings: Settings, folders: Folders) -> Stack:
+    """The stack these settings ask for, its ports chosen; nothing is started.
+
+    Raises:
+        CannotStart: a port that was set on purpose is taken.
+    """
+    stack = Stack(settings, folders)
+    for part in PARTS:
+        part(stack)
+    return stack
+
+
+def http_answer(port: int, path: str = "/healthz") -> str:
+    """ "" when a GET on loopback gives 200, else why not."""
+    return address_answer(f"http://{LOOPBACK}:{port}", path)
+
+
+def address_answer(url: str, path: str = "/ping") -> str:
+    """ "" when a GET under this URL gives 200, else why not. Goes there directly, past any proxy setting."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or LOOPBACK, parts.port, timeout=PROBE_SECS)
+    try:
+        connection.request("GET", parts.path.rstrip("/") + path)
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f"{parts.hostname}:{parts.port}: {error}"
+    finally:
+        connection.close()
+    return "" if status == 200 else f"HTTP {status} for {path}"
+
+
+def kafka_answer(bootstrap: str) -> str:
+    """ "" when the cluster answers metadata and has a controller, else why not."""
+    from infra.kafka.ready import why_not_ready
+
+    why = why_not_ready(bootstrap)
+    return f"{bootstrap}: {why}" if why else ""

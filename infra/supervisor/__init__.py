@@ -1,0 +1,1 @@
+"""Child processes of `twinflow up`: started in order, watched, restarted, drained; nothing survives its owner."""
