@@ -104,7 +104,11 @@ class AlignSpec:
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """A detector of the type: `on` samples (per signal) or rows (over `signals` together); `settings` are its own."""
+    """A detector of the type: `on` samples (per signal) or rows (over `signals` together); `settings` are its own.
+
+    `order`: samples are judged as they arrive, at once, or in event order after the wait. An alarm of it returns when
+    `clear_after_ns` of event time have passed without an anomaly.
+    """
 
     id: str
     method: str
@@ -112,6 +116,8 @@ class DetectorSpec:
     signals: tuple[str, ...]
     threshold: float = 3.0
     settings: dict[str, Any] = field(default_factory=dict)
+    order: Literal["arrival", "event"] = "arrival"
+    clear_after_ns: int = 30 * SECOND
 
 
 @dataclass(frozen=True)
