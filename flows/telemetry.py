@@ -21,7 +21,7 @@ from bytewax.testing import run_main
 
 from connectors.kafka_commit import Record, Settled
 from connectors.kafka_flow import SHARDS, CommittedSink, LiveSink, ShardSource, Worker
-from flows.publish import live_records, settled_records
+from flows.publish import StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
 from flows.shard import Shard
 from operators.definition import Fleet
@@ -42,6 +42,7 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
 
     def __init__(self, fleet: Fleet, folder: Path, resume: Checkpoint | None) -> None:
         self._core = Shard(fleet.type_of)
+        self._states = StatePublisher()
         self._folder = folder
         self._log: StateLog | None = None
         if resume is not None:
@@ -59,6 +60,8 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
         out = self._core.push(frames)
         live = live_records(out, shard=shard, partition=frames.partition)
         settled = settled_records(out, shard=shard, partition=frames.partition)
+        newest = int(frames.arrival.max(initial=0))
+        settled += self._states.push(out, newest_arrival_ns=newest, shard=shard, partition=frames.partition)
         return live, Settled(frames.end_offset, settled)
 
     def snapshot(self) -> Checkpoint:

@@ -162,6 +162,8 @@ def _detector(d: DetectorSpec) -> dict[str, Any]:
         "signals": list(d.signals),
         "threshold": float(d.threshold),
         "settings": _sorted(d.settings),
+        "order": d.order,
+        "clear_after": _ns(d.clear_after_ns),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from jsonschema import Draft202012Validator
 
-from operators.definition import CommandSpec, DetectorSpec, RuleSpec
+from operators.definition import SECOND, CommandSpec, DetectorSpec, RuleSpec
 from operators.definition_check import Cursor, check, nearest
 from operators.definition_methods import Method
 from operators.definition_signals import Names
@@ -42,9 +42,16 @@ def read_detectors(
                 signals=signals,
                 threshold=place.number("threshold", 3.0),
                 settings=method.defaults() | _settings(place, method),
+                order=_order(place),
+                clear_after_ns=place.duration("clear_after", 30 * SECOND),
             )
         )
     return tuple(found)
+
+
+def _order(place: Cursor) -> Literal["arrival", "event"]:
+    entry = place.get("order")
+    return "event" if entry and entry.node.value == "event" else "arrival"
 
 
 def _on(place: Cursor, name: str, method: Method, *, rows: bool) -> Literal["samples", "rows"]:

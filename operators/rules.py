@@ -66,6 +66,9 @@ class Alert:
     limit: float
     message: str
     command: str  # verb to request, "" for none; only when raised
+    source: Literal["rule", "detector"] = "rule"
+    score: float = float("nan")  # of a detector, over `limit`
+    ranked: tuple[tuple[str, float], ...] = ()  # of a detector: signals and their shares in the score
 
 
 class Rules:
@@ -181,7 +184,8 @@ class Rules:
         room = len(self._phases.seen)
         if devices > room:
             more = new_phases(max(devices, 2 * room) - room, len(self.specs))
-            self._phases = Phases(*(np.concatenate(pair) for pair in zip(self._phases, more, strict=True)))
+            grown = (np.concatenate([getattr(self._phases, x), getattr(more, x)]) for x in Phases._fields)
+            self._phases = Phases(*grown)
         self._devices = max(self._devices, devices)
 
 

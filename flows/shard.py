@@ -1,0 +1,161 @@
+"""One shard of telemetry as a pure core: decode ► a lane per twin type (flows/lane.py) ► results and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from flows.lane import Lane, LaneOutput
+from operators.dead_letter import DeadLetters
+from operators.decode import Decoder
+from operators.decoded import Aside, Kind, Messages
+from operators.definition import TwinType
+from operators.frames import Frames
+from operators.ledger import Counts, Ledger
+from operators.roster import Roster
+from operators.types import State
+
+
+@dataclass(slots=True)
+class ShardOutput:
+    """Everything one fetch brought about.
+
+    Attributes:
+        from_offset, end_offset: first offset of the fetch and the one after its last; `skipped` of the offsets
+            between carry no record (control records of transactions, aborted or compacted ones).
+        lanes: by twin type.
+        dead: rejected messages; `dead_whole[i]` is False where only some samples of the message were rejected.
+        aside: values of unknown signals.
+        ledger: what became of the records and samples of this fetch.
+    """
+
+    from_offset: int
+    end_offset: int
+    skipped: int
+    lanes: list[LaneOutput]
+    dead: DeadLetters
+    aside: Aside
+    ledger: Ledger
+    dead_whole: list[bool] = field(default_factory=list)
+
+
+class Shard:
+    """Runs telemetry over the frames of one partition; holds all state of the shard and runs without Bytewax.
+
+    Args:
+        type_of: the twin type of a device name, None where it has none.
+
+    >>> from operators.definition import Signal, TwinType
+    >>> shard = Shard(lambda name: TwinType("probe", 1, (Signal("a"),)))
+    >>> lines = [b'{"device":"p","sensor":"a","ts":%d,"v":%d}' % (1_700_000_000 + i, i) for i in range(5)]
+    >>> out = shard.push(Frames.of([*lines, b"{"]))
+    >>> out.lanes[0].windows.mean.tolist(), out.dead.reason, out.ledger.records.applied, out.ledger.balance
+    ([0.0, 1.0], ['bad_json'], 5, 0)
+    """
+
+    def __init__(self, type_of: Callable[[str], TwinType | None]) -> None:
+        self._decoder = Decoder(Roster(type_of))
+        self._lanes: list[Lane] = []
+        self._next_offset = -1
+
+    @property
+    def roster(self) -> Roster:
+        """The devices met, by type."""
+        return self._decoder.roster
+
+    def push(self, frames: Frames) -> ShardOutput:
+        """Take the next fetch of the partition."""
+        decoded = self._decoder.push(frames)
+        self._open_lanes()
+        start = int(frames.offset[0]) if len(frames) else frames.end_offset
+        out = ShardOutput(
+            from_offset=start if self._next_offset < 0 else self._next_offset,
+            end_offset=frames.end_offset,
+            skipped=0,
+            lanes=[],
+            dead=decoded.dead,
+            aside=decoded.aside,
+            ledger=Ledger(),
+            dead_whole=[True] * len(decoded.dead),
+        )
+        out.skipped = out.end_offset - out.from_offset - len(frames)
+        self._next_offset = frames.end_offset
+        for number, lane in enumerate(self._lanes):
+            messages = decoded.messages.of_type(number)
+            reports = [r for r in decoded.reports if r.type == number]
+            made = lane.push(decoded.batches[number], messages, reports)
+            out.lanes.append(made)
+            out.ledger += made.ledger
+            _reject_partial(out, made, frames)
+        out.ledger += _outside_lanes(decoded.messages, decoded.dead)
+        return out
+
+    def finish(self) -> list[LaneOutput]:
+        """End of a bounded input: windows are final, rows go up to each device's newest sample."""
+        return [lane.finish() for lane in self._lanes]
+
+    def _open_lanes(self) -> None:
+        for number in range(len(self._lanes), len(self.roster.types)):
+            self._lanes.append(Lane(self.roster.types[number], self.roster.names(number)))
+
+    def snapshot(self) -> State:
+        """State of decode and of every lane, by path."""
+        state = {f"decode/{k}": v for k, v in self._decoder.snapshot().items()}
+        state["shard/next_offset"] = np.array([self._next_offset])
+        for number, lane in enumerate(self._lanes):
+            state |= {f"lane{number}/{k}": v for k, v in lane.snapshot().items()}
+        return state
+
+    def restore(self, state: State) -> None:
+        """Take over a snapshot.
+
+        Raises:
+            StateError: the snapshot does not fit the twin types of today.
+        """
+        self._decoder.restore(_part(state, "decode"))
+        self._next_offset = int(state["shard/next_offset"][0])
+        self._lanes = []
+        self._open_lanes()
+        for number, lane in enumerate(self._lanes):
+            lane.restore(_part(state, f"lane{number}"))
+
+
+def _part(state: State, path: str) -> State:
+    return {k.removeprefix(path + "/"): v for k, v in state.items() if k.startswith(path + "/")}
+
+
+def _reject_partial(out: ShardOutput, made: LaneOutput, frames: Frames) -> None:
+    """Dead letters for messages of which an incomplete vector could not be calibrated."""
+    offsets, counts = np.unique(made.partial.offset, return_counts=True)
+    for offset, count in zip(offsets.tolist(), counts.tolist(), strict=True):
+        row = int(np.searchsorted(frames.offset, offset))
+        names = {made.twin.signals[s % len(made.twin.signals)].name for s in _series_at(made, offset)}
+        out.dead.add(
+            offset=offset,
+            arrival=int(frames.arrival[row]),
+            reason="partial_vector",
+            detail=f"{', '.join(sorted(names))}: calibration needs the whole vector in one message",
+            raw=frames.value(row) or b"",
+            key=frames.key(row),
+            samples=count,
+        )
+        out.dead_whole.append(offset in made.rejected_records)
+
+
+def _series_at(made: LaneOutput, offset: int) -> list[int]:
+    return [int(s) for s in made.partial.series[made.partial.offset == offset]]
+
+
+def _outside_lanes(messages: Messages, dead: DeadLetters) -> Ledger:
+    """Rejected and control messages: those that no lane has seen."""
+    rejected = int(np.count_nonzero(messages.kind == Kind.REJECTED))
+    control = int(np.count_nonzero(messages.kind == Kind.CONTROL))
+    samples = sum(dead.samples[:rejected])
+    return Ledger(
+        records_in=rejected + control,
+        samples_in=samples,
+        records=Counts(rejected=rejected, control=control),
+        samples=Counts(rejected=samples),
+    )
