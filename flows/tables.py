@@ -23,7 +23,10 @@ WINDOW_KEY = ("device", "signal", "window_start_ns", "revision")
 
 
 def _text(codes: NDArray[Any], names: Sequence[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names, pa.string()))
+    """A text column from codes, with a dictionary of the names in use only."""
+    used, places = np.unique(codes, return_inverse=True)
+    dictionary = pa.array([names[i] for i in used.tolist()], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), dictionary)
 
 
 def device_and_signal(series: I32, twin: TwinType, names: Sequence[str]) -> dict[str, pa.Array]:

@@ -132,6 +132,31 @@ def version(as_json: JsonOption = False) -> int:
     return listing(versions(), as_json=as_json)
 
 
+@app.command(epilog="Example: twinflow backtest --input day.ndjson --definition pump.yaml --output out")
+def backtest(
+    definition: Annotated[Path, typer.Option("--definition", metavar="TYPE.yaml", help="Twin type of every device.")],
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="Folder for the tables.")],
+    inputs: Annotated[list[Path] | None, typer.Option("--input", metavar="FILE", help="NDJSON; repeatable.")] = None,
+    more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="More input.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Run the telemetry core over files: windows, rows, anomalies as Parquet."""
+    from infra.cli_backtest import run_backtest
+
+    return run_backtest([*(inputs or ()), *(more or ())], definition, output, as_json=as_json)
+
+
+@app.command(
+    epilog="Example: twinflow bench clock --json",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Which; a wrong one lists them.")]) -> int:
+    """Run a benchmark of tests/bench; each prints its figures."""
+    from infra.testing import bench as run_bench
+
+    return run_bench(name, context.args)
+
+
 @app.command(
     "test",
     epilog="Example: twinflow test tests/infra -k supervisor",
@@ -141,7 +166,7 @@ def run_tests(context: typer.Context) -> int:
     """Run lint and all tests, or what pytest is told to."""
     from infra import testing
 
-    return testing.test(context.args)
+    return testing.run_tests(context.args)
 
 
 @app.command(epilog="Example: twinflow lint")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from infra.errors import UsageFault
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,12 +39,33 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "NUMBA_CACHE_DIR": numba, "PYTHONPATH": str(ROOT)}
 
 
+def benchmarks() -> dict[str, str]:
+    """Benchmarks by name: modules of tests/bench that have a `main`."""
+    found = sorted((ROOT / "tests" / "bench").glob("*.py"))
+    return {p.stem: f"tests.bench.{p.stem}" for p in found if "\ndef main(" in p.read_text()}
+
+
+def bench(name: str, arguments: list[str]) -> int:
+    """Run one benchmark; its own options follow its name.
+
+    Raises:
+        UsageFault: there is none of this name.
+    """
+    known = benchmarks()
+    if name not in known:
+        raise UsageFault(
+            what=f"bench {name!r}", why="there is no such benchmark", fix=f"take one of {', '.join(known)}"
+        )
+    code: int = importlib.import_module(known[name]).main(arguments)
+    return code
+
+
 def lint() -> int:
     """Formatting, lint and types."""
     return run(LINT)
 
 
-def test(arguments: list[str]) -> int:
+def run_tests(arguments: list[str]) -> int:
     """Lint, then every test; `arguments` replace the default selection of pytest. Exit 0 only when all is green."""
     started = time.monotonic()
     steps = (*((LINT) if not arguments else ()), ("tests", ("pytest", *arguments)))

@@ -49,7 +49,8 @@ def _normal(name: str) -> str:
 def licence(name: str) -> str:
     """SPDX expression of an installed package: what we stated, else its metadata."""
     meta = metadata.metadata(name)
-    return STATED.get(_normal(name)) or meta.get("License-Expression") or (meta.get("License") or "unknown")[:60]
+    told = [meta[field] for field in ("License-Expression", "License") if field in meta]
+    return STATED.get(_normal(name)) or (told[0][:60] if told else "unknown")
 
 
 def permitted(expression: str) -> bool:

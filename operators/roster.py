@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -59,9 +59,9 @@ class Roster:
         """int32[...]: id within the type, by device as in `type_numbers`."""
         return self._ids
 
-    def names(self, type_number: int) -> list[str]:
-        """Names of the devices of a type, by their id."""
-        return list(self._names[type_number])
+    def names(self, type_number: int) -> Sequence[str]:
+        """Names of the devices of a type, by their id; grows as devices are met, until the next restore."""
+        return self._names[type_number]
 
     def name(self, type_number: int, device: int) -> str:
         """Name of one device."""

@@ -44,9 +44,9 @@ class Recording:
 def generate(
     samples: int, *, devices: int = 50, seed: int = 1, disorder: float = 0.01, bad: float = 0.001
 ) -> Recording:
-    """About `samples` samples: jittered times, gaps, `disorder` of them delayed by up to 1.5 s, `bad` malformed."""
+    """`samples` samples: jittered times, gaps, `disorder` of them delayed by up to 1.5 s, `bad` malformed."""
     rng = np.random.default_rng(seed)
-    seconds = samples / (devices * sum(RATES_HZ))
+    seconds = 1.04 * samples / (devices * sum(RATES_HZ))  # gaps take some of it
     parts = []
     for signal, rate in enumerate(RATES_HZ):
         k = int(seconds * rate)
@@ -57,14 +57,14 @@ def generate(
         parts.append((device[keep], np.full(int(keep.sum()), signal), t[keep], wave[keep]))
     device, signals, t, value = (np.concatenate(column) for column in zip(*parts, strict=True))
     arrival = t + np.where(rng.random(t.size) < disorder, rng.uniform(0.05, 1.5, t.size), 0.0)
-    order = np.argsort(arrival, kind="stable")
+    order = np.argsort(arrival, kind="stable")[:samples]
     ts = START_NS + (t[order] * 1e9).astype(np.int64)
     return Recording(
         device[order].astype(np.int32),
         signals[order].astype(np.int32),
         ts,
         np.round(value[order], 6),
-        rng.random(t.size) < bad,
+        rng.random(ts.size) < bad,
     )
 
 
