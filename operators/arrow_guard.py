@@ -17,7 +17,11 @@ _SCHEMA, _DICTIONARY, _RECORDS = 1, 2, 3
 
 
 class ArrowRefused(ValueError):
-    """The bytes are no Arrow IPC messages, or claim more than is read."""
+    """The bytes are no Arrow IPC messages; `too_large`: they are, yet claim more than is read."""
+
+    def __init__(self, detail: str, *, too_large: bool = False) -> None:
+        self.too_large = too_large
+        super().__init__(detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,18 @@ def claim(raw: bytes) -> Claim:
                 table = message.table(2) if kind == _RECORDS else message.table(2).table(1)
                 rows += table.scalar(0, "<q") if kind == _RECORDS else 0
                 if kind == _DICTIONARY and not 0 <= table.scalar(0, "<q") <= MOST_ROWS:
-                    raise ArrowRefused("a dictionary is too long")
+                    raise ArrowRefused("a dictionary is too long", too_large=True)
                 size += _unpacked(table, raw[body : body + body_size])
             elif kind != _SCHEMA:
                 raise ArrowRefused(f"message kind {kind} is not read")
             if not 0 <= rows <= MOST_ROWS or not 0 <= size <= MOST_BYTES:
-                raise ArrowRefused(f"claims {rows} rows, {size} bytes; at most {MOST_ROWS} and {MOST_BYTES} are read")
+                detail = f"claims {rows} rows, {size} bytes; at most {MOST_ROWS} and {MOST_BYTES} are read"
+                raise ArrowRefused(detail, too_large=True)
             at = body + body_size
     except (struct.error, IndexError) as error:
         raise ArrowRefused(f"no Arrow message at byte {at}: {error}") from None
+    if at == 0:
+        raise ArrowRefused("no Arrow message at byte 0")
     return Claim(rows, size)
 
 
@@ -104,7 +111,7 @@ def _unpacked(batch: _Table, body: bytes) -> int:
     at = batch.reference(2)
     count = struct.unpack_from("<I", batch.buffer, at)[0]
     if count > 100_000:
-        raise ArrowRefused(f"{count} buffers")
+        raise ArrowRefused(f"{count} buffers", too_large=True)
     total = 0
     for i in range(count):
         offset, length = struct.unpack_from("<qq", batch.buffer, at + 4 + 16 * i)

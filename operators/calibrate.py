@@ -107,10 +107,10 @@ class Calibrate:
     >>> from operators.definition import Signal
     >>> turn = Calibration(("a.0", "a.1"), np.array([[0.0, -1.0], [1.0, 0.0]]), np.array([0.5, 0.0]))
     >>> probe = TwinType("probe", 1, (Signal("a.0"), Signal("a.1")), calibrations=(turn,))
-    >>> batch = Batch.of(series=[0, 1, 1], ts=[5, 5, 6], value=[2.5, 3.0, 4.0], offset=[7, 7, 8])
+    >>> batch = Batch.of(series=[0, 1, 1], ts=[5, 5, 6], value=[2.5, 3.0, 4.0], offset=[7, 7, 8])  # 4.0 comes alone
     >>> out = Calibrate(probe, lambda device: "p").push(batch)
     >>> out.batch.value.tolist(), out.partial.value.tolist()
-    ([-3.0, 2.0, 4.0], [])
+    ([-3.0, 2.0], [4.0])
     """
 
     def __init__(self, twin_type: TwinType, device_name: Callable[[int], str]) -> None:

@@ -15,7 +15,7 @@ from operators.decode_json_grammar import DONE, GROW, HEAD, ITEMS, Items
 from operators.decode_json_kernels import Facts, Known, Rows, Wire, scan
 from operators.decode_packed import Schemas, judge_block
 from operators.decoded import Aside, Control, Decoded, Kind, Messages, Report
-from operators.envelope import JSON, Head, Judged, read_headers
+from operators.envelope import JSON, Head, Judged, read_headers, says_nothing
 from operators.errors import ContractError
 from operators.frames import Frames
 from operators.roster import Roster
@@ -103,8 +103,8 @@ class _Push:
         self.decoder, self.frames, self.roster = decoder, frames, decoder.roster
         n = len(frames)
         ask = (frames.end - frames.start > LARGEST) | (frames.start < 0)
-        for row in frames.headers:
-            ask[row] = True
+        for row, headers in frames.headers.items():
+            ask[row] |= not says_nothing(headers)
         self.wire = Wire(
             frames.buffer, frames.start, frames.end, frames.key_start, frames.key_end, frames.offset, frames.arrival,
             ask.astype(np.uint8),

@@ -96,7 +96,7 @@ def _read(raw: bytes, head: Head, schemas: Schemas, where: str) -> tuple[pa.Sche
     try:
         rows = claim(raw).rows
     except ArrowRefused as error:
-        reason = "too_large" if "claims" in str(error) else "bad_block"
+        reason = "too_large" if error.too_large else "bad_block"
         raise ContractError(reason=reason, where=where, detail=str(error)[:200]) from None
     if rows == 0:
         raise ContractError(reason="empty", where=where, detail="no rows")
@@ -195,7 +195,9 @@ def _reading(plan: Plan, signal: int, column: Column, where: str) -> tuple[F64, 
             factor, offset = conversion(column.unit, spec.unit)
         except UnitError as error:
             raise fault("wrong_unit", where, f"{column.name}: {error}") from None
-    sentinel = np.isin(column.values, np.array(spec.sentinels, np.float64)) & column.valid
+    sentinel = np.zeros(column.values.size, np.bool_)
+    for stand_in in spec.sentinels:
+        sentinel |= column.valid & (column.values == stand_in)
     values = column.values
     if (factor, offset) != (1.0, 0.0):
         values = np.where(sentinel, values, values * factor + offset)

@@ -131,8 +131,8 @@ class Dedupe:
                 included: their numbers are no gaps. Without it the messages are those that have rows.
         """
         sample = batch.series != TICK
+        first = sample.copy()
         if messages is None:
-            first = sample.copy()
             first[1:] &= (batch.offset[1:] != batch.offset[:-1]) | ~sample[:-1]
             rows = np.flatnonzero(first)
             device, boot = (batch.series[rows] // self.signals).astype(np.int32), batch.boot[rows]
@@ -142,9 +142,11 @@ class Dedupe:
         duplicate = np.zeros(seq.size, np.bool_)
         gaps = self._push(device, boot, seq, offset, duplicate)
         by_row = np.zeros(len(batch), np.bool_)
-        by_row[sample] = duplicate[np.searchsorted(offset, batch.offset[sample])]
-        fresh = batch if not by_row.any() else batch.take(np.flatnonzero(~by_row))
-        return Deduped(fresh, by_row, duplicate, gaps)
+        if not duplicate.any():
+            return Deduped(batch, by_row, duplicate, gaps)
+        of_row = np.cumsum(first[sample]) - 1 if messages is None else np.repeat(np.arange(seq.size), messages.rows)
+        by_row[sample] = duplicate[of_row]
+        return Deduped(batch.take(np.flatnonzero(~by_row)), by_row, duplicate, gaps)
 
     def _push(self, device: I32, boot: I32, seq: I64, offset: I64, duplicate: Mask) -> Gaps:
         if seq.size:

@@ -23,6 +23,7 @@ JSON, STREAM, MESSAGE = (
     "application/vnd.apache.arrow.message",
 )
 KINDS = ("samples", "report", "tick", "schema", "definition")
+_HEADERS = ("kind", "content-type", "schema-id", "device", "boot", "seq", "clock", "arrival")
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
@@ -85,7 +86,7 @@ def read_headers(headers: Headers, where: str) -> Head:
     'tick'
     """
     text: dict[str, str] = {}
-    for name in ("kind", "content-type", "schema-id", "device", "boot", "seq", "clock", "arrival"):
+    for name in _HEADERS:
         raw = headers.get(name)
         if raw:
             if len(raw) > 4 * LONGEST_NAME:
@@ -102,6 +103,13 @@ def read_headers(headers: Headers, where: str) -> Head:
         detail = f"kind {head.kind!r}, clock {head.clock!r}"
         raise ContractError(reason="bad_header", where=where, detail=detail)
     return head
+
+
+def says_nothing(headers: Headers) -> bool:
+    """Whether headers leave a message the plain JSON samples it would be without them."""
+    return all(
+        name not in headers or (name == "content-type" and headers[name] == b"application/json") for name in _HEADERS
+    )
 
 
 def name_fault(name: str) -> str:

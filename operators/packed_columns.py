@@ -67,12 +67,17 @@ def times(column: pa.ChunkedArray, where: str) -> I64:
     return out
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
 def _numbers(array: pa.Array, name: str, where: str) -> tuple[F64, Mask]:
     kind = array.type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+    if not _is_number(kind):
         raise fault("bad_value", where, f"{name} is {kind}, not a number")
-    valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
+    valid = np.ones(len(array), np.bool_)
     if array.null_count:
+        valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
         array = pc.fill_null(array, pa.scalar(0, kind)) if not pa.types.is_float16(kind) else array
     return np.asarray(array.to_numpy(zero_copy_only=False), np.float64), valid
 
@@ -96,6 +101,8 @@ def wide_columns(table: pa.Table, ts: I64, plan: Plan, where: str) -> Frame:
         array = table.column(field.name).combine_chunks()
         known = plan.names.get(field.name)
         if pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type):
+            if not _is_number(field.type.value_type):
+                raise fault("bad_value", where, f"{field.name} is {field.type}, not a list of numbers")
             if known is not None and known.scalar >= 0 and not known.elements:
                 raise fault("wrong_length", where, f"{field.name} is a number, not a list")
             length = len(known.elements) if known is not None and known.declared else 0

@@ -7,7 +7,6 @@ the folder, 5 the port or the engine cannot be opened.
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import signal
@@ -40,18 +39,6 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def is_loopback(host: str) -> bool:
-    """Only addresses and `localhost`; a name could point anywhere.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0"), is_loopback("example.org")
-    (True, True, False, False)
-    """
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def users(options: argparse.Namespace, environ: Mapping[str, str]) -> user_files.Users:
     """Who may use it: user file, else environment, else anybody on this machine.
 
@@ -61,7 +48,7 @@ def users(options: argparse.Namespace, environ: Mapping[str, str]) -> user_files
     if options.users is not None:
         return user_files.load_or_create(options.users)
     found = user_files.from_environment(environ)
-    if found is None and not is_loopback(options.host):
+    if found is None and not user_files.is_loopback(options.host):
         fix = f"give --users FILE, or {user_files.WRITER_ENV} and {user_files.READER_ENV}"
         raise UsageFault(what=f"address {options.host}", why="the history has no passwords", fix=fix)
     return found or user_files.OPEN

@@ -19,6 +19,7 @@ from infra.history.bodies import Body, CutOff
 from infra.history.errors import EngineError
 from infra.history.formats import content_type
 from infra.history.service import Reply, Request, Service, new_query_id
+from infra.history.users import is_loopback
 
 IDLE_SECS = 300
 DRAIN = 256 << 20
@@ -135,10 +136,14 @@ class Handler(BaseHTTPRequestHandler):
             self._plain(200 if well else 503, "ok\n" if well else "stopping\n")
         elif url.path not in ("", "/") or service is None:
             self._plain(404, f"There is no handle {url.path}\n")
-        elif self.headers.get("Origin"):
+        elif self.headers.get("Origin") or (service.users.open and not self._meant_for_loopback()):
             self._plain(403, "Pages of a browser may not ask the history directly\n")
         else:
             self._statement(service, dict(parse_qsl(url.query, keep_blank_values=True, errors="surrogateescape")))
+
+    def _meant_for_loopback(self) -> bool:
+        """False for a page that had its own name resolved to this machine."""
+        return is_loopback(urlsplit(f"//{self.headers.get('Host') or ''}").hostname or "")
 
     def _statement(self, service: Service, params: dict[str, str]) -> None:
         query_id, started = new_query_id(params), time.monotonic()

@@ -19,7 +19,8 @@ from infra.history.readonly import ReadOnly
 from infra.history.sessions import Session, Sessions, lent
 from infra.history.users import Role, Users, presented
 
-AT_ONCE = 32
+AT_ONCE = {Role.WRITER: 32, Role.READER: 24}
+"""Statements at the same time; readers have their own count, so they never keep a writer out."""
 QUEUE_SECS = 30.0
 HELD_BACK = 64 << 20
 """With wait_end_of_query a result up to this size is held until it is known to be good; a longer one is streamed."""
@@ -85,7 +86,7 @@ class Service:
     def __init__(self, engine: Engine, users: Users) -> None:
         self.engine, self.users = engine, users
         self.sessions = Sessions()
-        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._places = {role: threading.BoundedSemaphore(most) for role, most in AT_ONCE.items()}
         with engine.handle(Setup()) as handle:
             self._rule = ReadOnly(handle)
 
@@ -97,10 +98,10 @@ class Service:
         """
         user, password = presented(request.headers, request.params)
         role = self.users.role(user, password)
-        if not self._places.acquire(timeout=QUEUE_SECS):
-            message = f"Too many simultaneous queries. Maximum: {AT_ONCE}"
+        if not self._places[role].acquire(timeout=QUEUE_SECS):
+            message = f"Too many simultaneous queries. Maximum: {AT_ONCE[role]}"
             raise EngineError.make(202, "TOO_MANY_SIMULTANEOUS_QUERIES", message)
-        until_sent.callback(self._places.release)
+        until_sent.callback(self._places[role].release)
         for name in ("compress", "decompress"):
             if request.params.get(name, "0") not in ("0", ""):
                 raise EngineError.unsupported(f"{name}=1 (ClickHouse's own block compression over HTTP)")
@@ -177,12 +178,14 @@ class Service:
         self, call: _Call, params: Mapping[str, str], request: Request, text: bytes, until_sent: ExitStack
     ) -> Reply:
         statement = sql.read(text)
-        self._refuse(statement, text)
         fmt = statement.format or params.get("default_format") or request.headers.get("X-ClickHouse-Format")
         fmt = fmt or "TabSeparated"
+        if not text:
+            raise EngineError.make(SYNTAX, "SYNTAX_ERROR", "Syntax error: Empty query")
         if not call.may_write:
             with self.engine.handle(Setup(call.setup.database, (), reader=True)) as checker:
                 self._rule.check(checker, text, statement, call.binds)
+        _refuse(statement, text)
         handle = self._handle(call, until_sent, lasting=statement.of_session, alone=bool(call.files))
         for table in call.files:
             handle.run(table.create)
@@ -192,17 +195,15 @@ class Service:
             return Reply(fmt, answer=handle.run(text, fmt, call.binds))
         return _streamed(handle, text, fmt, call.binds, until_sent, hold=params.get("wait_end_of_query") == "1")
 
-    @staticmethod
-    def _refuse(statement: sql.Statement, text: bytes) -> None:
-        if not text:
-            raise EngineError.make(SYNTAX, "SYNTAX_ERROR", "Syntax error: Empty query")
-        if statement.several:
-            message = "Syntax error (Multi-statements are not allowed)"
-            raise EngineError.make(SYNTAX, "SYNTAX_ERROR", message)
-        if statement.outfile:
-            raise EngineError.make(1, "UNSUPPORTED_METHOD", "INTO OUTFILE is not allowed")
-        if statement.verb == "INSERT" and b"infile" in text.lower():
-            raise EngineError.unsupported("INSERT ... FROM INFILE over HTTP")
+
+def _refuse(statement: sql.Statement, text: bytes) -> None:
+    """What chDB would do and a server does not."""
+    if statement.several:
+        raise EngineError.make(SYNTAX, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
+    if statement.outfile:
+        raise EngineError.make(1, "UNSUPPORTED_METHOD", "INTO OUTFILE is not allowed")
+    if statement.verb == "INSERT" and b"infile" in text.lower():
+        raise EngineError.unsupported("INSERT ... FROM INFILE over HTTP")
 
 
 def _split(query: str, parts: Iterator[bytes]) -> tuple[bytes, sql.InsertHead | bool]:

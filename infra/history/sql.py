@@ -112,8 +112,12 @@ def read(text: bytes) -> Statement:
         totals=any(a.text == "WITH" and b.text == "TOTALS" for a, b in pairwise(seen)),
         outfile=("INTO", "OUTFILE") in pairs,
         several=any(t.text != ";" for t in top[last:]),
-        temporary=verb in {"CREATE", "DROP"} and "TEMPORARY" in words[:6],
+        temporary=verb in {"CREATE", "DROP"} and "TEMPORARY" in _words_before(words, "TABLE"),
     )
+
+
+def _words_before(words: list[str], stop: str) -> list[str]:
+    return words[: words.index(stop)] if stop in words else []
 
 
 def _format(text: bytes, top: list[Token]) -> str:
@@ -143,7 +147,8 @@ def insert_head(text: bytes, *, whole: bool) -> InsertHead | bool:
     seen: list[Token] = []
     for token in tokens(text):
         if not seen and token.text != "INSERT":
-            return not whole and token.end == len(text) and "INSERT".startswith(token.text)
+            cut = "INSERT".startswith(token.text) and token.end == len(text)
+            return not whole and (cut or token.text in "/-#")  # a comment that is not over yet
         if token.end == len(text) and not whole:
             return True
         before = seen[-1] if seen else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import ipaddress
 import json
 import os
 import secrets
@@ -73,6 +74,18 @@ class Users:
 
 OPEN = Users(Credentials("default", ""), Credentials("reader", ""), open=True)
 """No passwords: `default` writes, `reader` reads. Only ever served on loopback."""
+
+
+def is_loopback(host: str) -> bool:
+    """Only addresses and `localhost`; a name could point anywhere.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0"), is_loopback("example.org")
+    (True, True, False, False)
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def load_or_create(path: Path) -> Users:

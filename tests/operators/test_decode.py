@@ -1,7 +1,6 @@
 """Decoding JSON: the compiled scanner and the judge agree to the bit, and one bad message costs only itself."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -15,6 +14,8 @@ from operators.types import NO_SEQ, TICK, Quality
 from tests.operators.wire_cases import T0, cut, decoder, message, sample, told
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SCALED = st.tuples(st.integers(0, 10**19), st.integers(-350, 320)).map(lambda p: f"-{p[0]}E{p[1]:+d}")
+SPELLED = st.one_of(FINITE.map(repr), st.integers(0, 2**64).map(str), SCALED)
 READING = st.one_of(FINITE, st.integers(-(10**25), 10**25), st.sampled_from([0.0, -0.0, 5e-324, 1e22, 1e23, 1.5]))
 NAMES = st.sampled_from(["temp", "speed", "imu", "q", "imu.0", "q.1", "who", "tem\\u0070", "é"])
 VALUES = st.one_of(
@@ -66,19 +67,19 @@ def judged(frames: Frames) -> Frames:
     """The same messages, each of which the compiled scanner must leave to the judge."""
     return Frames(
         frames.partition, frames.buffer, frames.start, frames.end, frames.key_start, frames.key_end, frames.offset,
-        frames.arrival, {row: {"x": b""} for row in range(len(frames))}, frames.end_offset,
+        frames.arrival, {row: {"kind": b""} for row in range(len(frames))}, frames.end_offset,
     )  # fmt: skip
 
 
 @given(stream=STREAMS, arrival=st.sampled_from([0, T0 + 5]))
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_scanner_and_the_judge_agree_to_the_bit(stream: list[bytes], arrival: int) -> None:
     frames = Frames.of([sample(), sample(device="pump-1"), *stream], arrival=arrival)
     assert told([decoder().push(frames)]) == told([decoder().push(judged(frames))])
 
 
 @given(stream=STREAMS, bounds=st.lists(st.integers(0, 12), max_size=3), resume=st.booleans())
-@settings(max_examples=2500, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_batch_cuts_replays_and_restarts_change_nothing(stream: list[bytes], bounds: list[int], resume: bool) -> None:
     frames = Frames.of(stream, first_offset=40)
     whole, parts = decoder(), decoder()
@@ -92,11 +93,10 @@ def test_batch_cuts_replays_and_restarts_change_nothing(stream: list[bytes], bou
     assert told(pushed) == told([whole.push(frames)])
 
 
-@given(value=st.one_of(FINITE.map(repr), st.integers(0, 2**64).map(str), st.tuples(st.integers(0, 10**19), st.integers(-350, 320)).map(lambda p: f"-{p[0]}E{p[1]:+d}")))  # fmt: skip
-@settings(max_examples=2500, deadline=None)
+@given(value=SPELLED)
+@settings(max_examples=60, deadline=None)
 def test_a_compiled_number_is_the_nearest_float_or_none(value: str) -> None:
     read = read_number(value.encode())
-    assert read is None or math.copysign(1, read) * abs(read) == float(value)
     assert read is None or np.float64(read).view(np.int64) == np.float64(value).view(np.int64)
 
 

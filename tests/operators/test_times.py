@@ -48,7 +48,7 @@ def test_decode_reads_the_same_time_on_both_paths(text: str) -> None:
     decode = decoder()
     line = message(sensor="temp", v=1, ts=0).replace(b'"ts": 0', b'"ts": ' + text.encode())
     decode.push(Frames.of([message(sensor="temp", v=1, ts=1)]))
-    fast, judged = decode.push(Frames.of([line])), decode.push(Frames.of([line], headers={0: {"x": b""}}))
+    fast, judged = decode.push(Frames.of([line])), decode.push(Frames.of([line], headers={0: {"kind": b""}}))
     nanos = nanos_of_number(text)
     expected = [] if nanos is None else [nanos]
     assert fast.batches[0].ts.tolist() == judged.batches[0].ts.tolist() == expected

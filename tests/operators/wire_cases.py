@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from operators.frames import Frames
 from operators.roster import Roster
 from operators.types import Batch
 
+Columns: TypeAlias = Mapping[str, Any]
+Texts: TypeAlias = Mapping[str, str]
 T0 = 1_700_000_000 * SECOND
 ARM = TwinType(
     "arm",
@@ -51,9 +54,7 @@ def sample(sensor: str = "temp", v: Any = 20.5, ts: Any = T0, device: str = "arm
     return message(device, sensor=sensor, ts=ts, v=v, **more)
 
 
-def block(
-    columns: Mapping[str, Any], meta: Mapping[str, str] | None = None, units: Mapping[str, str] | None = None
-) -> bytes:
+def block(columns: Columns, meta: Texts | None = None, units: Texts | None = None) -> bytes:
     """A self-contained Arrow stream."""
     batch = record_batch(columns, meta, units)
     sink = pa.BufferOutputStream()
@@ -62,9 +63,7 @@ def block(
     return bytes(sink.getvalue())
 
 
-def record_batch(
-    columns: Mapping[str, Any], meta: Mapping[str, str] | None = None, units: Mapping[str, str] | None = None
-) -> pa.RecordBatch:
+def record_batch(columns: Columns, meta: Texts | None = None, units: Texts | None = None) -> pa.RecordBatch:
     """A record batch with units per field."""
     arrays = [c if isinstance(c, pa.Array) else pa.array(c) for c in columns.values()]
     fields = [
@@ -86,9 +85,9 @@ def cut(frames: Frames, bounds: Sequence[int]) -> list[Frames]:
         Frames(
             frames.partition, frames.buffer, frames.start[a:b], frames.end[a:b], frames.key_start[a:b],
             frames.key_end[a:b], frames.offset[a:b], frames.arrival[a:b],
-            {row - a: h for row, h in frames.headers.items() if a <= row < b}, int(frames.offset[0]) + b,
+            {row - a: h for row, h in frames.headers.items() if a <= row < b}, frames.end_offset,
         )
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in pairwise(edges)
     ]  # fmt: skip
 
 

@@ -1,5 +1,5 @@
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
 
@@ -16,6 +16,22 @@ class Fetcher:
         isolation_level: IsolationLevel
         aborted_producer_ids: set[int]
         aborted_transactions: deque[Any]
+        leader_epoch: int
+        def __init__(
+            self,
+            fetch_offset: int,
+            tp: Any,
+            records: Any,
+            key_deserializer: Any = ...,
+            value_deserializer: Any = ...,
+            check_crcs: bool = ...,
+            isolation_level: IsolationLevel = ...,
+            aborted_transactions: Any = ...,
+            metric_aggregator: Any = ...,
+            on_drain: Callable[[Any], object] = ...,
+        ) -> None: ...
+        def __bool__(self) -> bool: ...
+        def take(self, n: int | None = ...) -> list[Any]: ...
         def _unpack_records(self, tp: Any, records: Any, key: Any, value: Any, /) -> Iterator[Any]: ...
         def _consume_aborted_transactions_up_to(self, offset: int) -> None: ...
         def drain(self) -> None: ...
