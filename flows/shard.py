@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -89,7 +89,8 @@ class Shard:
             out.lanes.append(made)
             out.ledger += made.ledger
             _reject_partial(out, made, frames)
-        out.ledger += _outside_lanes(decoded.messages, decoded.dead)
+        out.ledger += _outside_lanes(decoded.messages, out)
+        _in_log_order(out)
         return out
 
     def finish(self) -> list[LaneOutput]:
@@ -148,11 +149,19 @@ def _series_at(made: LaneOutput, offset: int) -> list[int]:
     return [int(s) for s in made.partial.series[made.partial.offset == offset]]
 
 
-def _outside_lanes(messages: Messages, dead: DeadLetters) -> Ledger:
-    """Rejected and control messages: those that no lane has seen."""
+def _in_log_order(out: ShardOutput) -> None:
+    order = sorted(range(len(out.dead)), key=lambda i: out.dead.offset[i])
+    for column in fields(out.dead):
+        values = getattr(out.dead, column.name)
+        values[:] = [values[i] for i in order]
+    out.dead_whole = [out.dead_whole[i] for i in order]
+
+
+def _outside_lanes(messages: Messages, out: ShardOutput) -> Ledger:
+    """Rejected and control messages: those that no lane has seen; they are the first of the dead letters."""
     rejected = int(np.count_nonzero(messages.kind == Kind.REJECTED))
     control = int(np.count_nonzero(messages.kind == Kind.CONTROL))
-    samples = sum(dead.samples[:rejected])
+    samples = sum(out.dead.samples[:rejected])
     return Ledger(
         records_in=rejected + control,
         samples_in=samples,

@@ -1,0 +1,83 @@
+"""A stream in which everything happens: three twin types, repeats, gaps, late and bad messages, ticks, reports."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from operators.definition import Fleet
+from operators.definition_yaml import loads
+
+PUMP = """\
+twin_type: pump
+version: 1
+signals:
+  flow: {unit: l/min, rate_hz: 10, range: [-100, 500], normal: [0, 60]}
+  acc: {unit: m/s^2, rate_hz: 20, length: 3}
+  temp: {unit: degC, rate_hz: 1, sentinels: [-9999], stuck_after: 20s}
+clock: device
+idle_timeout: 3s
+calibration: {acc: {matrix: [[2, 0, 0], [0, 0, 1], [0, 1, 0]], bias: [1, 0, 0]}}
+align: {every: 500ms, max_gap: 2s, method: {default: linear, temp: previous}, required: [flow]}
+window: {length: 2s, hop: 1s, lateness: 1s, allowed_lateness: 2s}
+velocity: [flow]
+detectors:
+  - {id: spikes, method: ewma_z, signals: [flow], threshold: 6, settings: {warmup: 20}, clear_after: 5s}
+  - {id: ordered, method: ewma_z, signals: [flow], threshold: 6, settings: {warmup: 20}, order: event, clear_after: 5s}
+  - {id: joint, method: pca_residual, threshold: 4, settings: {warmup: 50}, clear_after: 5s}
+rules:
+  - {id: high, signal: flow, above: 50, hysteresis: 5, severity: alarm, message: Flow high, command: stop}
+  - {id: silent, signal: temp, absent: 10s}
+commands: {stop: {}}
+report: {type: object, properties: {task: {type: string}}, additionalProperties: false}
+"""
+PROBE = "{twin_type: probe, version: 1, signals: {a: {}}, align: {every: 1s, max_gap: 3s}}"
+FLEET = Fleet(patterns=(("pump-*", "pump"), ("probe-*", "probe")), types={"pump": loads(PUMP), "probe": loads(PROBE)})
+BAD = (
+    b"{",
+    b"",
+    b'{"device":"toaster","ts":1700000000,"sensor":"a","v":1}',
+    b'{"device":"pump-1","ts":0,"signals":{"flow":1}}',
+)
+START_S = 1_700_000_000
+
+
+def messages(count: int, seed: int = 3) -> tuple[list[bytes], list[int]]:
+    """Values and arrivals (ns) of `count` messages in log order."""
+    rng = np.random.default_rng(seed)
+    values: list[bytes] = []
+    arrivals: list[int] = []
+    seqs = dict.fromkeys(("pump-1", "pump-2", "probe-1"), 0)
+    for i in range(count):
+        now_ns = START_S * 10**9 + i * 40_000_000
+        device = list(seqs)[int(rng.integers(3))]
+        seqs[device] += int(rng.choice([0, 1, 1, 1, 1, 1, 1, 1, 4]))
+        ts = now_ns - int(rng.choice([0, 10**6, 5 * 10**8, 4 * 10**9], p=[0.6, 0.3, 0.08, 0.02]))
+        values.append(_one(rng, i, device, seqs[device], ts, now_ns))
+        arrivals.append(now_ns + int(rng.integers(10**7)))
+    return values, arrivals
+
+
+def _one(rng: np.random.Generator, i: int, device: str, seq: int, ts: int, now_ns: int) -> bytes:
+    draw = rng.random()
+    head = {"device": device, "ts": ts, "boot": "b1", "seq": seq}
+    flow = 30 + float(rng.normal()) + (40 if 400 < i % 700 < 430 else 0)
+    if draw < 0.04:
+        return BAD[int(rng.integers(len(BAD)))]
+    if draw < 0.07:
+        return json.dumps({"tick": now_ns}).encode()
+    if device == "probe-1":
+        return json.dumps({**head, "sensor": "a", "v": round(float(rng.normal()), 3)}).encode()
+    if draw < 0.10:
+        return json.dumps({**head, "report": {"task": f"t{i}"} if draw < 0.09 else {"bad": 1}}).encode()
+    if draw < 0.13:
+        return json.dumps({**head, "signals": {"unknown": 1.0, **({"flow": flow} if i % 2 else {})}}).encode()
+    if draw < 0.15:
+        return json.dumps({**head, "signals": {"acc.0": 1.5, "acc.1": 2.0}}).encode()
+    if draw < 0.17:
+        return json.dumps({**head, "ts": now_ns + 3600 * 10**9, "signals": {"flow": 1.0}}).encode()
+    temp = -9999 if draw < 0.2 else 20 if i % 1000 > 500 else round(20 + float(rng.normal()), 2)
+    acc = [round(float(x), 4) for x in rng.normal(size=3)]
+    signals = {"flow": round(flow, 4), "acc": acc, **({"temp": temp} if i % 5 == 0 and not 800 < i < 1300 else {})}
+    return json.dumps({**head, "signals": signals}).encode()
