@@ -45,7 +45,7 @@ class Decoded:
     @property
     def count(self) -> int:
         """Rows and refusals."""
-        return sum(t.num_rows for t in self.rows) + len(self.refused)
+        return sum(int(t.num_rows) for t in self.rows) + len(self.refused)
 
     def table(self) -> pa.Table | None:
         """All rows as one table; None where there are none."""

@@ -14,9 +14,13 @@ Cell: TypeAlias = "str | int | float | None"
 _S, _I, _F = pa.string(), pa.int64(), pa.float64()
 
 
-def _text(raw: msgspec.Raw | None) -> str:
+_NOTHING = msgspec.Raw()
+
+
+def _text(raw: msgspec.Raw) -> str:
     """A nested value as it was written; "" where there is none."""
-    return bytes(raw).decode() if raw else ""
+    text = bytes(raw).decode()
+    return "" if text == "null" else text
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -63,9 +67,10 @@ class Alert(Record, frozen=True):
     limit: float | None = None
     score: float | None = None
     cause: str | None = None
-    ranked: msgspec.Raw | None = None
+    ranked: msgspec.Raw = _NOTHING
     offset: Int | None = None
     shard: str = ""
+    source: str = ""
     schema = (
         dict.fromkeys(("id", "device", "twin_type", "signal", "rule", "detector", "state", "severity"), _S)
         | {"ts_ns": _I, "value": _F, "limit": _F, "score": _F, "cause": _S, "ranked": _S}
@@ -74,7 +79,10 @@ class Alert(Record, frozen=True):
 
     def cells(self, key: str, raw: str) -> tuple[Cell, ...]:
         offset = -1 if self.offset is None else self.offset
-        names = self.id, self.device, self.twin_type, self.signal or "", self.rule or "", self.detector or ""
+        rule, detector = self.rule or "", self.detector or ""
+        if self.source == "detector" and not detector:
+            rule, detector = "", rule
+        names = self.id, self.device, self.twin_type, self.signal or "", rule, detector
         figures = self.ts_ns, self.value, self.limit, self.score
         return (*names, self.state, self.severity, *figures, self.cause or "", _text(self.ranked), offset, self.shard)
 
@@ -143,18 +151,18 @@ class LedgerEntry(Record, frozen=True):
 
     partition: Partition
     from_offset: Int
-    to_offset: Int
+    end_offset: Int
     ledger: msgspec.Raw
     shard: str = ""
     skipped: Int = 0
     at_ns: Int = 0
     schema = (
-        {"shard": _S, "partition": pa.int32(), "from_offset": _I, "to_offset": _I, "skipped": _I, "at_ns": _I}
+        {"shard": _S, "partition": pa.int32(), "from_offset": _I, "end_offset": _I, "skipped": _I, "at_ns": _I}
         | {"document": _S}
     )  # fmt: skip
 
     def cells(self, key: str, raw: str) -> tuple[Cell, ...]:
-        span = self.from_offset, self.to_offset, self.skipped, self.at_ns
+        span = self.from_offset, self.end_offset, self.skipped, self.at_ns
         return (self.shard, self.partition, *span, _text(self.ledger))
 
 
@@ -165,7 +173,7 @@ class CommandRequest(Record, frozen=True):
     device: str
     verb: str
     ts_ns: Int
-    arguments: msgspec.Raw | None = None
+    arguments: msgspec.Raw = _NOTHING
     reason: str | None = None
     issuer: str | None = None
     schema = dict.fromkeys(("id", "device", "verb", "arguments", "reason", "issuer"), _S) | {"ts_ns": _I}
@@ -183,10 +191,10 @@ class CommandEvent(Record, frozen=True):
     verb: str
     ts_ns: Int
     stage: str = ""
-    arguments: msgspec.Raw | None = None
+    arguments: msgspec.Raw = _NOTHING
     reason: str | None = None
     issuer: str | None = None
-    detail: msgspec.Raw | None = None
+    detail: msgspec.Raw = _NOTHING
     schema = (
         dict.fromkeys(("id", "device", "verb", "arguments", "reason", "issuer", "stage", "detail"), _S)
         | {"ts_ns": _I}
@@ -197,7 +205,7 @@ class CommandEvent(Record, frozen=True):
         detail = _text(self.detail)
         if detail.startswith('"'):
             detail = msgspec.json.decode(detail, type=str)
-        return (self.id, self.device, self.verb, *words, "" if detail == "null" else detail, self.ts_ns)
+        return (self.id, self.device, self.verb, *words, detail, self.ts_ns)
 
 
 class Definition(Record, frozen=True):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -97,22 +98,20 @@ class Table:
     """One table that takes rows with kp and ko, in order of ko per partition.
 
     Args:
+        store: the connection.
+        name: of the table.
         floor: next offset by partition as far as it is known otherwise (rows may have been removed by retention).
+        shape: what of the rows it takes; given only rows that it does not have yet, so sums may be made of them.
     """
 
-    def __init__(self, store: Store, name: str, floor: I64) -> None:
+    def __init__(self, store: Store, name: str, floor: I64, shape: Callable[[pa.Table], pa.Table]) -> None:
         self.name = name
-        self._store, self._sure = store, False
         self.held: I64 = floor.copy()
+        self._store, self._shape, self._sure = store, shape, False
 
     def locate(self) -> None:
         """Read back where the table stands."""
         self._store.surely(f"position of {self.name}", self._look)
-        self._sure = False
-
-    def _look(self, client: ClickHouse) -> None:
-        for kp, ko in client.rows(f"SELECT kp, max(ko) FROM {self.name} GROUP BY kp"):
-            self.held[kp] = max(int(self.held[kp]), ko + 1)
 
     def append(self, rows: pa.Table, token: str) -> None:
         """Store rows; those that are there are left out. Returns when all are there.
@@ -120,35 +119,31 @@ class Table:
         Raises:
             Stopped: told to end while the history did not answer.
         """
-        attempt = 0
+        self._store.surely(f"insert into {self.name}", lambda client: self._append(client, rows, token))
 
-        def act(client: ClickHouse) -> None:
-            nonlocal attempt
-            if not self._sure:
-                self._look(client)
-            new = self._missing(rows)
-            if not new.num_rows:
-                self._sure = True
-                return
-            attempt += 1
+    def _append(self, client: ClickHouse, rows: pa.Table, token: str) -> None:
+        if not self._sure:
+            self._look(client)
+        new = self._missing(rows)
+        shaped = self._shape(new) if new.num_rows else new
+        if shaped.num_rows:
             sure, self._sure = self._sure, False
-            client.insert_arrow(self.name, new, token=token)
-            if not sure:
-                self._look(client)
-                if self._missing(rows).num_rows:
-                    log.warning("%s: a token was known without its rows; they go again", self.name)
-                    client.insert_arrow(self.name, new, token=f"{token}+{attempt}")
-                    self._look(client)
-                    if self._missing(rows).num_rows:
-                        raise HistoryError(url="", what=self.name, code=0, name="", detail="rows do not appear")
-            self._advance(rows)
-            self._sure = True
+            client.insert_arrow(self.name, shaped, token=token)
+            if not sure and not self._holds(client, shaped):
+                log.warning("%s: the token %s was known, its rows were not; they go again", self.name, token)
+                client.insert_arrow(self.name, shaped, token=f"{token}+{time.time_ns()}")
+        np.maximum.at(self.held, rows["kp"].to_numpy(), rows["ko"].to_numpy().astype(np.int64) + 1)
+        self._sure = True
 
-        self._store.surely(f"insert into {self.name}", act)
+    def _look(self, client: ClickHouse) -> None:
+        query = f"SELECT kp, max(ko) FROM {self.name} GROUP BY kp"  # noqa: S608
+        for kp, ko in client.rows(query):
+            self.held[kp] = max(int(self.held[kp]), ko + 1)
+
+    def _holds(self, client: ClickHouse, rows: pa.Table) -> bool:
+        self._look(client)
+        return not self._missing(rows).num_rows
 
     def _missing(self, rows: pa.Table) -> pa.Table:
         missing = rows["ko"].to_numpy() >= self.held[rows["kp"].to_numpy()].astype(np.uint64)
         return rows if missing.all() else rows.filter(pa.array(missing))
-
-    def _advance(self, rows: pa.Table) -> None:
-        np.maximum.at(self.held, rows["kp"].to_numpy(), rows["ko"].to_numpy().astype(np.int64) + 1)

@@ -25,6 +25,7 @@ class FlowSettings:
         fleet: file that says which device is of which type (TWINFLOW_FLEET).
         types: folder of the twin types (TWINFLOW_TYPES).
         epoch_secs: seconds between two commits of the settled path (TWINFLOW_EPOCH_SECS).
+        health_port: loopback port of /healthz and /metrics, 0 for none (TWINFLOW_HEALTH_PORT).
         topic, group: what is read, and the consumer group that owns the offsets.
     """
 
@@ -33,6 +34,7 @@ class FlowSettings:
     fleet: Path = TWINS / "fleet.yaml"
     types: Path = TWINS
     epoch_secs: float = 1.0
+    health_port: int = 0
     topic: str = "samples"
     group: str = "telemetry"
 
@@ -58,6 +60,7 @@ class FlowSettings:
             fleet=Path(os.environ.get("TWINFLOW_FLEET") or TWINS / "fleet.yaml"),
             types=Path(os.environ.get("TWINFLOW_TYPES") or TWINS),
             epoch_secs=epoch_secs,
+            health_port=int(os.environ.get("TWINFLOW_HEALTH_PORT") or 0),
             topic=os.environ.get("TWINFLOW_SAMPLES_TOPIC") or "samples",
             group=flow,
         )

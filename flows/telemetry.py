@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -21,9 +22,12 @@ from bytewax.testing import run_main
 
 from connectors.kafka_commit import Record, Settled
 from connectors.kafka_flow import SHARDS, CommittedSink, LiveSink, ShardSource, Worker
+from connectors.kafka_wait import wait_for_topic
+from flows.health import serve
 from flows.publish import StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
 from flows.shard import Shard
+from flows.warm import warm_in_two
 from operators.definition import Fleet
 from operators.definition_yaml import load_fleet
 from operators.errors import TwinflowError
@@ -32,6 +36,9 @@ from operators.state_log import Position, StateLog
 
 Made: TypeAlias = tuple[list[Record], Settled]
 Checkpoint: TypeAlias = tuple[str, int, int]
+STALL_SECS = 10.0
+
+log = logging.getLogger("twinflow.telemetry")
 
 
 class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
@@ -71,9 +78,8 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
         return at.file, at.length, at.version
 
 
-def build(settings: FlowSettings, worker: Worker) -> Dataflow:
+def build(settings: FlowSettings, fleet: Fleet, worker: Worker) -> Dataflow:
     """The dataflow; read it top-down."""
-    fleet = load_fleet(settings.fleet, settings.types)
     flow = Dataflow("telemetry")
 
     fetched = op.input("samples", flow, ShardSource(worker))  # (shard, Frames)
@@ -86,9 +92,37 @@ def build(settings: FlowSettings, worker: Worker) -> Dataflow:
     return flow
 
 
+class WatchedWorker(Worker):
+    """A worker that notes when it last asked for input, so that somebody else can tell whether it turns."""
+
+    def __init__(self, bootstrap: str, *, topic: str, group: str) -> None:
+        super().__init__(bootstrap, topic=topic, group=group)
+        self.turned = 0.0
+        self.records = 0
+
+    def take(self, partition: int) -> list[Frames]:
+        """As `Worker.take`."""
+        taken = super().take(partition)
+        self.turned = time.monotonic()
+        self.records += sum(map(len, taken))
+        return taken
+
+    def why_not_ready(self) -> str:
+        """ "" while records are asked for, else why not."""
+        if not self.turned:
+            return "not reading yet"
+        still = time.monotonic() - self.turned
+        return f"no turn for {still:.0f} s" if still > STALL_SECS else ""
+
+
 def run(settings: FlowSettings) -> None:
     """Run until SIGTERM: then sources stop, windows keep their state, and a last snapshot and commit are made."""
-    worker = Worker(settings.kafka, topic=settings.topic, group=settings.group)
+    worker = WatchedWorker(settings.kafka, topic=settings.topic, group=settings.group)
+    if settings.health_port:
+        serve(settings.health_port, worker.why_not_ready, lambda: {"twinflow_flow_records_total": worker.records})
+    fleet = load_fleet(settings.fleet, settings.types)
+    log.info("kernels ready in %.1f s", warm_in_two(settings, list(fleet.types.values())))
+    wait_for_topic(settings.kafka, settings.topic, len(SHARDS), stop=worker.drain)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain.set())
     recovery = settings.state / "recovery"
@@ -96,7 +130,7 @@ def run(settings: FlowSettings) -> None:
         recovery.mkdir(parents=True, mode=0o700)
         init_db_dir(recovery, 1)
     run_main(
-        build(settings, worker),
+        build(settings, fleet, worker),
         epoch_interval=timedelta(seconds=settings.epoch_secs),
         recovery_config=RecoveryConfig(recovery, timedelta(0)),
     )
@@ -111,7 +145,7 @@ def main() -> int:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        logging.getLogger("twinflow.telemetry").error("stopped: %s", cause)
+        log.error("stopped: %s", cause)
         return 1
     return 0
 

@@ -105,6 +105,29 @@ def logs(
     return show(Folders.of(data), name, lines=lines, follow=follow)
 
 
+@app.command(epilog="Example: twinflow replay husky --speed 10")
+def replay(
+    path: Annotated[str, typer.Argument(metavar="PATH|NAME", help="CSV, Parquet, MCAP; nab, husky, citylearn.")],
+    speed: Annotated[str, typer.Option(metavar="N|max", help="Recorded seconds per second.")] = "1",
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="Time, or duration since the first.")] = "",
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="Up to here, exclusive.")] = "",
+    loop: Annotated[bool, typer.Option("--loop", help="Again and again, until Ctrl-C.")] = False,
+    at: Annotated[str, typer.Option("--at", metavar="now|recorded", help="Times moved to now, or kept.")] = "now",
+    device: Annotated[str, typer.Option(metavar="ID", help="Instead of the mapping's.")] = "",
+    mapping: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="How columns become signals.")] = None,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    assign: SetOption = None,
+) -> int:
+    """Send a recording as if its devices were there."""
+    from infra import cli_replay
+
+    folders, settings = _load(data, config, assign)
+    wish = cli_replay.Wish(path, mapping, speed, start, end, loop, at, device)
+    return cli_replay.replay(folders, settings, wish, as_json=as_json)
+
+
 @app.command(epilog="Example: twinflow paths --json")
 def paths(as_json: JsonOption = False, data: DataOption = None) -> int:
     """Show where everything lies."""
@@ -122,6 +145,23 @@ def config(
     from infra.cli_run import settings_listing
 
     return settings_listing(_load(data, config, assign)[1], as_json=as_json)
+
+
+@app.command(epilog="Example: twinflow asof --at 2026-01-31T12:00:00Z --json")
+def asof(
+    at: Annotated[str, typer.Option("--at", metavar="T", help="Event time: RFC 3339 with zone, or ns since 1970.")],
+    known_at: Annotated[str | None, typer.Option("--known-at", metavar="K", help="As it was known then.")] = None,
+    twin: Annotated[str | None, typer.Option("--twin", metavar="ID", help="Only this twin.")] = None,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    assign: SetOption = None,
+) -> int:
+    """Show all twins at one instant; the same T and K give the same bytes."""
+    from infra.cli_asof import history_url, show
+
+    folders, settings = _load(data, config, assign)
+    return show(at, known_at, twin, history_url(folders, settings), as_json=as_json)
 
 
 @app.command(epilog="Example: twinflow version")

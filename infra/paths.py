@@ -66,6 +66,10 @@ class Folders:
         return self.data / "history"
 
     @property
+    def history_users(self) -> Path:
+        return self.data / "history-users.json"
+
+    @property
     def jars(self) -> Path:
         return self.cache / "jars"
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from infra.paths import Folders
 from infra.ports import LOOPBACK, Ports
@@ -27,6 +27,7 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 @dataclass
 class Stack:
     """What `up` runs. `endpoints`: where Kafka and the history answer, ours or a real cluster; `url`: the page;
+    `secrets`: variables of children that are never shown;
     `summaries`: each gives fields of the JSON object that `up --json` prints, asked while everything still runs."""
 
     settings: Settings
@@ -35,6 +36,7 @@ class Stack:
     services: list[Service] = field(default_factory=list)
     endpoints: dict[str, str] = field(default_factory=dict)
     url: str | None = None
+    secrets: dict[str, str] = field(default_factory=dict)
     summaries: list[Callable[[], dict[str, Json]]] = field(default_factory=list)
 
     def port(self, name: str) -> int:
@@ -53,7 +55,12 @@ class Stack:
             "TWINFLOW_DATA": str(self.folders.data),
             "TWINFLOW_CACHE": str(self.folders.cache),
             **{f"TWINFLOW_{name.upper()}": address for name, address in self.endpoints.items()},
+            **self.secrets,
         }
+
+    def running(self, *names: str) -> tuple[str, ...]:
+        """Those of the named services that this stack itself runs (none of a real cluster)."""
+        return tuple(s.name for s in self.services if s.name in names)
 
 
 def kafka(stack: Stack) -> None:
@@ -107,15 +114,51 @@ def history(stack: Stack) -> None:
     if external:
         stack.endpoints["clickhouse"] = external
         return
+    from infra.history.users import from_environment, load_or_create
+
     port = stack.port("history")
+    users_file = stack.folders.history_users
     stack.endpoints["clickhouse"] = f"http://{LOOPBACK}:{port}"
-    command = (sys.executable, "-m", "infra.history.front", "--data", str(stack.folders.history), "--port", str(port))
+    command = [sys.executable, "-m", "infra.history.front", "--data", str(stack.folders.history), "--port", str(port)]
+    users = from_environment(stack.settings.environment())
+    if users is None:
+        users = load_or_create(users_file)
+        command += ["--users", str(users_file)]
+    for name, who in (("CLICKHOUSE", users.writer), ("CLICKHOUSE_READER", users.reader)):
+        stack.secrets[f"TWINFLOW_{name}"] = f"http://{quote(who.user)}:{quote(who.password)}@{LOOPBACK}:{port}"
     stack.services.append(
         Service("history", lambda: command, ready=lambda: http_answer(port), env=stack.env(), grace_secs=30.0)
     )
 
 
-PARTS: tuple[Callable[[Stack], None], ...] = (kafka, history)
+def ticker(stack: Stack) -> None:
+    """Ticks into every partition of samples, so that the windows of silent devices close."""
+    address = stack.endpoints["kafka"]
+    command = (sys.executable, "-m", "connectors.ticker", "--kafka", address)
+    stack.services.append(
+        Service("ticker", lambda: command, ready=lambda: "", env=stack.env(), after=stack.running("kafka"))
+    )
+
+
+def telemetry(stack: Stack) -> None:
+    """The telemetry flow. It compiles its kernels while Kafka starts, hence early."""
+    port = stack.ports.take("telemetry", 8061, exact=False)
+    command = (sys.executable, "-m", "flows.telemetry")
+    stack.services.append(
+        Service(
+            "telemetry",
+            lambda: command,
+            ready=lambda: http_answer(port),
+            env={**stack.env(), "TWINFLOW_HEALTH_PORT": str(port)},
+            after=stack.running("kafka"),
+            early=True,
+            grace_secs=20.0,
+            ready_within_secs=240.0,
+        )
+    )
+
+
+PARTS: tuple[Callable[[Stack], None], ...] = (kafka, history, ticker, telemetry)
 """In this order, so that a later part finds the addresses of an earlier one in `endpoints`."""
 
 

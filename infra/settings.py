@@ -17,7 +17,7 @@ from pathlib import Path
 from infra.errors import UsageFault
 
 PREFIX = "TWINFLOW_"
-RESERVED = ("DATA", "CACHE", "CONFIG", "DATASETS", "MAVEN_MIRROR")
+RESERVED = ("DATA", "CACHE", "CONFIG", "DATASETS", "MAVEN_MIRROR", "CLICKHOUSE_READER", "HEALTH_PORT")
 """Variables with our prefix that are no settings: folders, test data, a mirror."""
 
 
@@ -49,6 +49,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("history_port", 8123, "port of the embedded history; the next free one unless set", low=1),
     Setting("history_writer_password", "", "of its user writer; without both, loopback needs none", secret=True),
     Setting("history_reader_password", "", "of its user reader, who only reads", secret=True),
+    Setting("fleet", "", "file that says which device is of which type; the shipped one unless set"),
+    Setting("types", "", "folder of the twin types; the shipped one unless set"),
     Setting("page_port", 8050, "port of the page; the next free one unless set", low=1),
 )
 

@@ -45,6 +45,7 @@ class Service:
         ready: asked until it answers "", then every few seconds.
         env: added to the environment of the supervisor.
         after: services that must be ready first; they are stopped later.
+        early: started at once all the same: it has work to do first and awaits those services by itself.
         settle: what must be done once it serves and before it counts as ready (topics, migrations).
         grace_secs: from SIGTERM to SIGKILL.
         ready_within_secs: a start that takes longer counts as a death.
@@ -59,6 +60,7 @@ class Service:
     ready: Probe
     env: Mapping[str, str] = field(default_factory=dict)
     after: tuple[str, ...] = ()
+    early: bool = False
     settle: Callable[[], None] = _nothing
     grace_secs: float = 10.0
     ready_within_secs: float = 90.0

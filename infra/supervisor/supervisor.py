@@ -116,7 +116,8 @@ class Supervisor:
                 self._wake.wait(min(due - now(), 1.0))
 
     def _may_start(self, child: Child) -> bool:
-        return all(self.children[name].state is ChildState.READY for name in child.service.after)
+        ready = (self.children[name].state is ChildState.READY for name in child.service.after)
+        return child.service.early or all(ready)
 
     def _needed(self, child: Child) -> bool:
         name = child.service.name

@@ -1,0 +1,107 @@
+"""every result topic -> history: one lane per topic, rows once and for good; `python -m flows.history`.
+
+    readings      -> samples, samples_recent, rollups, twin_snapshots
+    windows, rows, anomalies, late, alerts, twin-states, dead-letters, gaps, ledger,
+    command-requests, commands, command-events, definitions -> the table of the same name
+    what cannot be read -> quarantine;  where each topic stands -> ingested
+
+A plain loop per topic, no Bytewax dataflow: the tables are the only memory of where it stands
+(docs/decisions/history-writer.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+from flows.history_lane import TABLES, Lane, Progress
+from flows.history_store import Stopped, Store
+from flows.settings import SettingError
+
+NOTE_SECS = 5.0
+
+log = logging.getLogger("twinflow.history")
+
+
+class Writer:
+    """All lanes, each in a thread of its own, and the note of where they stand.
+
+    Args:
+        bootstrap: host:port of Kafka.
+        url: of ClickHouse, with user and password; migrated (`infra.migrate`).
+        topics: those to follow; all unless given.
+    """
+
+    def __init__(self, bootstrap: str, url: str, topics: Sequence[str] = tuple(TABLES)) -> None:
+        self.stop = threading.Event()
+        self.lanes = [Lane(topic, bootstrap, url, self.stop) for topic in topics]
+        self._store = Store(url, self.stop)
+        self._noted: dict[tuple[str, int], Progress] = {}
+
+    def run(self) -> None:
+        """Work until `stop` is set; then store what has been read, note where it stands, and return."""
+        threads = [threading.Thread(target=lane.run, name=lane.topic) for lane in self.lanes]
+        for thread in threads:
+            thread.start()
+        log.info("following %d topics", len(self.lanes))
+        while not self.stop.wait(NOTE_SECS):
+            self._note()
+        for thread in threads:
+            thread.join()
+        self._note()
+        self._store.close()
+        log.info("drained: %d rows stored, %d records set aside", *self.counts())
+
+    def counts(self) -> tuple[int, int]:
+        """Rows stored and records set aside since the start."""
+        return sum(lane.stored for lane in self.lanes), sum(lane.refused for lane in self.lanes)
+
+    def _note(self) -> None:
+        """Write what changed since the last note: all below it is stored, so it may come late but never early."""
+        found = {(lane.topic, kp): p for lane in self.lanes for kp, p in dict(lane.progress).items()}
+        new = {key: p for key, p in found.items() if self._noted.get(key) != p}
+        if not new:
+            return
+        columns: dict[str, list[str | int]] = {
+            "topic": [topic for topic, _ in new],
+            "kp": [kp for _, kp in new],
+            "ko": [p.ko for p in new.values()],
+            "known_ns": [p.known_ns for p in new.values()],
+            "at_ns": [time.time_ns()] * len(new),
+        }
+        try:
+            self._store.surely("note of positions", lambda client: client.insert("ingested", columns))
+        except Stopped as error:
+            log.warning("%s", error)
+            return
+        self._noted.update(new)
+
+
+def main() -> int:
+    """Read TWINFLOW_KAFKA and TWINFLOW_CLICKHOUSE, run until SIGTERM or Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    for name in ("kafka", "clickhouse_connect", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    found = {name: os.environ.get(name, "") for name in ("TWINFLOW_KAFKA", "TWINFLOW_CLICKHOUSE")}
+    for name, value in found.items():
+        if not value:
+            raise SettingError(f"{name} is not set: the history writer cannot start; `twinflow up` sets it")
+    writer = Writer(*found.values())
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        writer.stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    writer.run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,229 @@
+"""One topic on its way into the history: read whole fetches, decode, store, go on; nothing it meets ends it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from connectors.kafka_columns import ColumnConsumer
+from flows.history_decode import DECODERS, Decoded, Refused
+from flows.history_rollups import mended, rolled_up
+from flows.history_snapshots import Snapshots
+from flows.history_store import LONGEST_PAUSE_SECS, PARTITIONS, Stopped, Store, Table
+from operators.errors import TwinflowError
+from operators.frames import Frames
+from operators.types import I64
+
+MIN_ROWS = 1_000
+LINGER_SECS = 0.2
+"""Rows go out as soon as there are MIN_ROWS of them or the first has waited LINGER_SECS."""
+FETCH_BYTES = 512 << 10
+POLL_MS = 250
+
+log = logging.getLogger("twinflow.history")
+
+
+class HistoryAhead(TwinflowError):
+    """The history holds offsets that the broker never gave out: it belongs to another Kafka."""
+
+    def __init__(self, *, topic: str, partition: int, held: int, end: int) -> None:
+        super().__init__(
+            f"{topic}/{partition}: the history goes on at offset {held}, the broker ends at {end}: it was filled from "
+            f"another Kafka; give this one an empty history"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Everything of a partition below `ko` is stored; `known_ns`: arrival of its newest record."""
+
+    ko: int
+    known_ns: int
+
+
+def _same(rows: pa.Table) -> pa.Table:
+    return rows
+
+
+TABLES: Mapping[str, Mapping[str, Callable[[pa.Table], pa.Table]]] = {
+    topic: {topic.replace("-", "_"): _same} for topic in DECODERS if topic != "readings"
+} | {
+    "readings": {
+        "samples": _same,
+        "samples_recent": lambda rows: rows.drop_columns(["source_offset"]),
+        "rollups": rolled_up,
+    }
+}
+"""Tables of each topic, and the rows each of them gets."""
+
+
+class Lane:
+    """Moves one topic into its tables until told to stop.
+
+    Positions come from the tables, so nothing is stored twice or left out, whoever was killed. While the history is
+    away the lane holds one batch and waits; the broker keeps the rest.
+
+    Args:
+        topic: a key of `TABLES`.
+        bootstrap: of Kafka. url: of ClickHouse.
+        stop: set to end; what has been read is stored first.
+    """
+
+    def __init__(self, topic: str, bootstrap: str, url: str, stop: threading.Event) -> None:
+        self.topic = topic
+        self.progress: dict[int, Progress] = {}
+        self.stored = self.refused = 0
+        self._bootstrap, self._stop = bootstrap, stop
+        self._store = Store(url, stop)
+        self._tables: list[Table] = []
+        self._snapshots = Snapshots() if topic == "readings" else None
+
+    def run(self) -> None:
+        """Work until `stop`; every failure is told, waited out and tried again."""
+        pause = 0.1
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                self._work()
+            except Stopped as error:
+                log.warning("%s", error)
+            except Exception as error:
+                pause = 0.1 if time.monotonic() - begun > 60 else min(2 * pause, LONGEST_PAUSE_SECS)
+                expected = isinstance(error, TwinflowError | KafkaError | OSError)
+                log.error("%s: %s; again in %.1f s", self.topic, error, pause, exc_info=not expected)
+                self._stop.wait(pause)
+        self._store.close()
+
+    def _work(self) -> None:
+        offsets = self._start()
+        if not offsets:
+            self._stop.wait(1.0)  # the topic is not there yet
+            return
+        client = f"twinflow-history-{self.topic}"
+        consumer = ColumnConsumer(self._bootstrap, self.topic, offsets, fetch_bytes=FETCH_BYTES, client=client)
+        try:
+            self._read(consumer)
+        finally:
+            consumer.close()
+
+    def _read(self, consumer: ColumnConsumer) -> None:
+        held, fetched, since = Decoded(), list[Frames](), 0.0
+        while not self._stop.is_set():
+            left = LINGER_SECS - (time.monotonic() - since) if fetched else POLL_MS / 1000
+            for frames in consumer.poll(timeout_ms=max(0, round(left * 1000))):
+                since = since if fetched else time.monotonic()
+                fetched.append(frames)
+                decoded = DECODERS[self.topic](frames)
+                held.rows += decoded.rows
+                held.refused += decoded.refused
+            if fetched and (held.count >= MIN_ROWS or time.monotonic() - since >= LINGER_SECS):
+                self._flush(held, fetched)
+                held, fetched = Decoded(), []
+        if fetched:
+            self._flush(held, fetched)
+
+    def _start(self) -> dict[int, int]:
+        """Where to go on reading, by partition; {} while the topic does not exist."""
+        first, end = self._bounds()
+        if not first:
+            return {}
+        floor = self._floor()
+        self._tables = [Table(self._store, name, floor, shape) for name, shape in TABLES[self.topic].items()]
+        for table in self._tables:
+            table.locate()
+            if table.name == "rollups":
+                self._store.surely("check of roll-ups", partial(mended, held=table.held))
+        offsets, lost = {}, []
+        for kp in first:
+            offsets[kp] = min(int(table.held[kp]) for table in self._tables)
+            if offsets[kp] > end[kp]:
+                raise HistoryAhead(topic=self.topic, partition=kp, held=offsets[kp], end=end[kp])
+            if offsets[kp] < first[kp]:
+                if offsets[kp]:
+                    lost.append(self._lost(kp, offsets[kp], first[kp]))
+                offsets[kp] = first[kp]
+        self._refuse(lost)
+        return offsets
+
+    def _bounds(self) -> tuple[dict[int, int], dict[int, int]]:
+        """First and end offset of every partition on the broker."""
+        consumer = KafkaConsumer(bootstrap_servers=self._bootstrap, group_id=None)
+        try:
+            partitions = [TopicPartition(self.topic, p) for p in consumer.partitions_for_topic(self.topic) or ()]
+            if not partitions:
+                return {}, {}
+            first, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+        finally:
+            consumer.close()
+        return {tp.partition: at for tp, at in first.items()}, {tp.partition: at for tp, at in end.items()}
+
+    def _floor(self) -> I64:
+        """Positions noted in `ingested`: they hold for every table of the topic."""
+        floor = np.zeros(PARTITIONS, np.int64)
+        query = "SELECT kp, max(ko) FROM ingested WHERE topic = {topic:String} GROUP BY kp"
+        rows = self._store.surely("positions", lambda client: client.rows(query, {"topic": self.topic}))
+        for kp, ko in rows:
+            floor[kp] = ko
+        return floor
+
+    def _flush(self, held: Decoded, fetched: list[Frames]) -> None:
+        """Store what was read in every table, then say so."""
+        spans: dict[int, tuple[int, int]] = {}
+        for frames in fetched:
+            first = int(frames.offset[0]) if len(frames) else frames.end_offset
+            spans[frames.partition] = (spans.get(frames.partition, (first, 0))[0], frames.end_offset)
+        token = f"{self.topic}:" + ",".join(f"{kp}-{a}-{b - 1}" for kp, (a, b) in sorted(spans.items()))
+        rows = held.table()
+        if rows is not None:
+            for table in self._tables:
+                table.append(rows, token)
+            self.stored += rows.num_rows
+        self._refuse(held.refused)
+        for frames in fetched:
+            known = int(frames.arrival[-1]) if len(frames) else 0
+            before = self.progress.get(frames.partition, Progress(0, 0))
+            self.progress[frames.partition] = Progress(frames.end_offset, max(known, before.known_ns))
+        if self._snapshots is not None and rows is not None:
+            self._snapshot(rows)
+
+    def _snapshot(self, rows: pa.Table) -> None:
+        assert self._snapshots is not None
+        kp, known = rows["kp"].to_numpy(), rows["known_ns"].to_numpy()
+        for partition in np.unique(kp).tolist():
+            mine = kp == partition
+            self._snapshots.count(partition, int(mine.sum()))
+            if self._snapshots.due(partition, int(known[mine].max())):
+                make = partial(self._snapshots.make, kp=partition, ko=self.progress[partition].ko)
+                self._store.surely(f"snapshot of partition {partition}", make)
+
+    def _lost(self, kp: int, held: int, first: int) -> Refused:
+        detail = f"offsets {held} to {first - 1} were deleted on the broker before they were read"
+        log.error("%s/%d: %s", self.topic, kp, detail)
+        return Refused(kp, held, time.time_ns(), "expired", detail, records=first - held)
+
+    def _refuse(self, refused: list[Refused]) -> None:
+        """Keep what could not be read in `quarantine`; told again after a restart it falls together with itself."""
+        if not refused:
+            return
+        columns: dict[str, list[object]] = {"topic": [self.topic] * len(refused)}
+        for name in ("kp", "ko", "known_ns", "reason", "detail", "records", "raw"):
+            columns[name] = [getattr(r, name) for r in refused]
+        table = pa.table(columns, schema=_QUARANTINE)
+        self._store.surely("insert into quarantine", lambda client: client.insert_arrow("quarantine", table))
+        self.refused += len(refused)
+        log.error("%s: %d records set aside, the last because: %s", self.topic, len(refused), refused[-1].detail)
+
+
+_QUARANTINE = pa.schema(
+    {"topic": pa.string(), "kp": pa.uint8(), "ko": pa.uint64(), "known_ns": pa.int64()}
+    | {"reason": pa.string(), "detail": pa.string(), "records": pa.uint64(), "raw": pa.binary()}
+)

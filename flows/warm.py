@@ -1,0 +1,117 @@
+"""Compiles, or loads from the cache, every kernel a set of twin types needs, before the first record comes.
+
+With an empty cache the compiler is the longest part of a first start; a second process then compiles one half beside
+the first, and both leave their work in the cache.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+import numba
+
+from flows.settings import FlowSettings
+from flows.shard import Shard
+from operators.decode import Decoder
+from operators.definition import TwinType
+from operators.definition_yaml import load_fleet
+from operators.frames import Frames
+from operators.roster import Roster
+
+START_S = 1_700_000_000
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def warm(twins: Iterable[TwinType]) -> float:
+    """Push a few made-up messages of each type through a shard of its own; the seconds it took.
+
+    >>> from operators.definition import Signal
+    >>> warm([TwinType("probe", 1, (Signal("a"),))]) > 0
+    True
+    """
+    started = time.perf_counter()
+    for twin in twins:
+        _one(twin)
+    return time.perf_counter() - started
+
+
+def warm_in_two(settings: FlowSettings, twins: Sequence[TwinType]) -> float:
+    """As `warm`; while the cache is empty, decode is compiled by a second process beside the rest."""
+    started = time.perf_counter()
+    stamp = Path(os.environ.get("NUMBA_CACHE_DIR") or settings.state) / "warm"
+    sources = _sources()
+    if not stamp.exists() or stamp.read_text() != sources:
+        with subprocess.Popen([sys.executable, "-m", "flows.warm", str(settings.fleet), str(settings.types)]) as other:
+            for twin in twins:
+                _lane(twin)
+            other.wait()
+    warm(twins)
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    stamp.write_text(sources)
+    return time.perf_counter() - started
+
+
+def _sources() -> str:
+    """Changes with the compiler and with any file that may hold a kernel."""
+    files = sorted(p for room in ("operators", "models", "connectors") for p in (ROOT / room).glob("*.py"))
+    return f"{numba.__version__} {len(files)} {max(p.stat().st_mtime_ns for p in files)}"
+
+
+def _one(twin: TwinType) -> None:
+    shard = Shard(lambda device: twin)
+    shard.push(_frames(twin))
+    shard.snapshot()
+
+
+def _decode(twin: TwinType) -> None:
+    Decoder(Roster(lambda device: twin)).push(_frames(twin))
+
+
+def _lane(twin: TwinType) -> None:
+    """All but decode, on rows made by hand."""
+    from flows.lane import Lane
+    from operators.decoded import Messages
+    from operators.types import TICK, Batch
+
+    n = len(twin.signals)
+    series = [*range(n), *range(n), TICK]
+    ts = [START_S * 10**9] * n + [(START_S + 1) * 10**9] * n + [(START_S + 600) * 10**9]
+    value = [min(max(0.5, s.low), s.high) for s in twin.signals] * 2 + [0.0]
+    offset = [0] * n + [1] * n + [2]
+    batch = Batch.of(series=series, ts=ts, value=value, offset=offset)
+    two = Batch.of(series=[0, 0], ts=[0, 1], value=[0.0, 0.0])
+    messages = Messages(
+        offset=two.offset, kind=two.quality + 1, type=two.boot, device=two.boot, seq=two.seq, boot=two.boot,
+        rows=(two.boot + n), aside=two.boot, trusted=two.quality > 1,
+    )  # fmt: skip
+    Lane(twin, ["warm"]).push(batch, messages, [])
+
+
+def _frames(twin: TwinType) -> Frames:
+    vectors = {v.name: [0.5] * v.length for v in twin.vectors}
+    inside = {f"{name}.{i}" for name, v in vectors.items() for i in range(len(v))}
+    scalars = {s.name: min(max(0.5, s.low), s.high) for s in twin.signals if s.name not in inside}
+    samples = [
+        {"device": "warm", "ts": START_S + i, "seq": i, "boot": "b", "signals": scalars | vectors} for i in range(8)
+    ]
+    first = next(iter(scalars), None)
+    single = [{"device": "warm", "sensor": first, "ts": START_S + 9, "v": scalars[first]}] if first else []
+    lines = [msgspec.json.encode(m) for m in (*samples, *single, {"tick": START_S + 600})]
+    return Frames.of(lines, arrival=START_S * 1_000_000_000)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compile decode for the types of a fleet: `python -m flows.warm FLEET.yaml TYPES_FOLDER`."""
+    for twin in load_fleet(arguments[0], arguments[1]).types.values():
+        _decode(twin)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
