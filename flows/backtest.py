@@ -153,11 +153,13 @@ def hash_tables(tables: dict[str, pa.Table]) -> dict[str, str]:
 
 
 def read_inputs(paths: list[Path]) -> Iterator[Frames]:
-    """Messages of all files, one after the other, with offsets counted on."""
+    """Messages of all files (NDJSON, or a recording that replay reads), with offsets counted on from file to file."""
     from connectors.ndjson import read_ndjson
+    from connectors.recordings.recording import is_recording, read_recording
 
     offset = 0
     for path in paths:
-        for frames in read_ndjson(path, first_offset=offset):
+        read = read_recording if is_recording(path) else read_ndjson
+        for frames in read(path, first_offset=offset):
             offset = frames.end_offset
             yield frames

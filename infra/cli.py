@@ -128,6 +128,41 @@ def replay(
     return cli_replay.replay(folders, settings, wish, as_json=as_json)
 
 
+@app.command(epilog="Example: twinflow ledger --check")
+def ledger(
+    check: Annotated[bool, typer.Option("--check", help="Wait for a cut; exit 1 unless it balances.")] = False,
+    since: Annotated[str, typer.Option(metavar="TIME|OFFSET", help="From here on.")] = "",
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    assign: SetOption = None,
+) -> int:
+    """Is every record that came in accounted for, once."""
+    from infra import cli_ledger
+
+    folders, settings = _load(data, config, assign)
+    return cli_ledger.ledger(folders, settings, check=check, since=since, as_json=as_json)
+
+
+@app.command(epilog="Example: twinflow flow reset telemetry --yes")
+def flow(
+    verb: Annotated[str, typer.Argument(metavar="reset|skip", help="Forget all state; or accept lost input.")],
+    what: Annotated[str, typer.Argument(metavar="NAME|TOPIC/PARTITION", help="The flow; or where input was lost.")],
+    offset: Annotated[int | None, typer.Argument(help="Of skip: the oldest offset still there.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what it means.")] = False,
+    redeliver: Annotated[bool, typer.Option("--redeliver", help="Of reset: results are made anew too.")] = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    assign: SetOption = None,
+) -> int:
+    """Mend a stopped flow: reset NAME, skip TOPIC/PARTITION OFFSET."""
+    from infra import cli_flow
+
+    folders, settings = _load(data, config, assign)
+    wish = cli_flow.Wish(verb, what, offset, yes, redeliver)
+    return cli_flow.flow(folders, settings, wish)
+
+
 @app.command(epilog="Example: twinflow paths --json")
 def paths(as_json: JsonOption = False, data: DataOption = None) -> int:
     """Show where everything lies."""

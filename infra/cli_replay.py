@@ -16,9 +16,8 @@ from connectors.recordings.faults import RecordingError
 from connectors.recordings.piece import Piece
 from connectors.recordings.recording import Recording, open_recording
 from connectors.recordings.replay_clock import At, ReplayClock, Span, cut_between, parse_limit, parse_speed
-from infra import stack
-from infra.errors import ExitCode, NotRunning, UsageFault
-from infra.kafka.ready import why_not_ready
+from infra.address import kafka_address
+from infra.errors import ExitCode, UsageFault
 from infra.paths import Folders
 from infra.settings import Settings
 from operators.definition_yaml import load_fleet
@@ -124,7 +123,9 @@ def replay(folders: Folders, settings: Settings, wish: Wish, *, as_json: bool) -
     speed, at = _checked(wish)
     fleet = load_fleet(TWINS / "fleet.yaml", TWINS)
     recording = open_recording(wish.path, wish.mapping, device=wish.device, type_of=fleet.type_of)
-    bootstrap = _bootstrap(folders, settings)
+    if recording.device:
+        recording.binder.of(recording.device)
+    bootstrap = kafka_address(folders, settings, [TOPIC])
     _say(f"{recording.path.name}: {recording.chosen}")
     report = Report(str(recording.path), recording.mapping.recording)
     sink = Sink(bootstrap)
@@ -156,16 +157,6 @@ def _checked(wish: Wish) -> tuple[float, At]:
     if wish.loop and wish.speed == "max":
         raise UsageFault(what="--loop", why="goes with no --speed max", fix="give a number as speed")
     return speed, "recorded" if wish.at == "recorded" else "now"
-
-
-def _bootstrap(folders: Folders, settings: Settings) -> str:
-    address = settings.text("kafka")
-    state = None if address else stack.running(folders)
-    address = address or (state.endpoints.get("kafka", "") if state else "")
-    why = why_not_ready(address, [TOPIC]) if address else f"nothing runs in {folders.data}"
-    if why:
-        raise NotRunning(what=address or "kafka", why=why, fix="twinflow up starts it, --set kafka=HOST:PORT names one")
-    return address
 
 
 def _rounds(

@@ -19,7 +19,7 @@ from operators.units import conversion
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TWINS = ROOT / "models" / "twins"
-SHIPPED = ("building", "machine", "pump", "robot", "vehicle")
+SHIPPED = ("building", "machine", "meter", "pump", "robot", "rover", "vehicle")
 TYPES = {name: load(TWINS / f"{name}.yaml") for name in SHIPPED}
 
 
@@ -32,8 +32,9 @@ def test_a_shipped_type_uses_every_part_of_the_vocabulary(t: TwinType) -> None:
     assert t.components
     assert t.align is not None
     assert any(t.align.required)
-    assert {d.method for d in t.detectors} == {"ewma_z", "pca_residual"}
-    assert {r.kind for r in t.rules} == {"above", "below", "absent"} or t.name in ("machine", "robot")
+    lone = len(t.signals) == 1
+    assert {d.method for d in t.detectors} == {"ewma_z", "pca_residual"} - ({"pca_residual"} if lone else set())
+    assert {r.kind for r in t.rules} == {"above", "below", "absent"} or t.name in ("machine", "meter", "robot")
     assert any(r.command for r in t.rules)
     assert any(c.grave for c in t.commands)
     assert all(s.component for s in t.signals if s.name != "speed")
@@ -138,6 +139,7 @@ def test_the_pump_takes_the_signals_of_the_test_bench_in_its_units() -> None:
 def test_the_fleet_knows_the_simulated_and_the_replayed_devices_and_no_others() -> None:
     fleet = load_fleet(TWINS / "fleet.yaml", TWINS)
     known = {"vehicle-07": "vehicle", "machine-2": "machine", "skab-valve1": "pump", "citylearn-1": "building"}
+    known |= {"husky-1": "rover", "rover-2": "rover", "nab-nyc_taxi": "meter", "meter-1": "meter"}
     for device, name in known.items():
         found = fleet.type_of(device)
         assert found is not None
