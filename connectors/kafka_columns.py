@@ -15,29 +15,22 @@ import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import Fetcher, IsolationLevel
 
-from connectors.decompress import TooLargeError, decompress
-from connectors.record_batches import (
-    COMPRESSION,
-    CONTROL,
-    LOG_APPEND_TIME,
-    TRANSACTIONAL,
-    BatchHeaders,
-    batch_headers,
-    read_headers,
-    walk_records,
-)
+from connectors.fetched import FAULT, frames_of
+from connectors.record_batches import CONTROL, TRANSACTIONAL, BatchHeaders, batch_headers
 from operators.errors import TwinflowError
 from operators.frames import Frames
-from operators.types import I64, U8, Mask
+from operators.types import Mask
 
-FAULT = "twinflow-fault"
-"""Header put on the frames of a batch that could not be unpacked; its records become dead letters by this reason."""
+__all__ = ["FAULT", "ColumnConsumer", "OffsetAheadError", "OffsetExpiredError"]
+
+FRAMES_PER_POLL = 16
 
 
 class OffsetExpiredError(TwinflowError):
     """The next offset to read is gone from the broker: data were deleted before they were read."""
 
     def __init__(self, *, topic: str, partition: int, wanted: int, first: int) -> None:
+        self.topic, self.partition, self.wanted, self.first = topic, partition, wanted, first
         super().__init__(
             f"{topic}/{partition}: next offset {wanted} is no longer on the broker, which starts at {first}; "
             f"{first - wanted} records were deleted unread: raise the retention of {topic}, then accept the loss "
@@ -45,44 +38,39 @@ class OffsetExpiredError(TwinflowError):
         )
 
 
+class OffsetAheadError(TwinflowError):
+    """The next offset to read was never written: the broker lost data, or the topic was made anew."""
+
+    def __init__(self, *, topic: str, partition: int, wanted: int, end: int) -> None:
+        self.topic, self.partition, self.wanted, self.end = topic, partition, wanted, end
+        super().__init__(
+            f"{topic}/{partition}: next offset {wanted} lies behind the end {end} of the partition: the topic was "
+            f"made anew or the broker lost data; start the flow with a fresh state folder and consumer group"
+        )
+
+
 class _ColumnarRecords(Fetcher.PartitionRecords):
-    """One partition's part of a fetch, unpacked into a single `Frames` instead of records."""
+    """One partition's part of a fetch, unpacked into `Frames` instead of records."""
 
     def _unpack_records(self, tp: Any, records: Any, _key: Any, _value: Any) -> Iterator[Any]:
-        buffer = np.frombuffer(records._buffer, np.uint8)
+        buffer = np.frombuffer(memoryview(records._buffer).toreadonly(), np.uint8)
         batches = batch_headers(buffer)
-        if not batches.sound.all():
-            bad = int(batches.base_offset[np.flatnonzero(~batches.sound)[0]])
-            raise kafka_errors.CorruptRecordError(f"record batch of {tp} at offset {bad} fails its checksum")
-        if batches.count.size:
-            frames = self._frames(tp.partition, buffer, batches)
-            self.records_read += len(frames)
-            self.bytes_read += int(buffer.size)
-            self.next_fetch_offset = frames.end_offset
-            yield _Fetched(frames)
+        m = len(batches) if batches.sound.all() else int(np.argmin(batches.sound))
+        sound = batches.take(slice(m))
+        if m:
+            self.leader_epoch = int(sound.leader_epoch[-1])
+            taken = self._readable(sound)
+            for frames in frames_of(buffer, sound, taken, partition=tp.partition, first_offset=self.fetch_offset):
+                self.records_read += len(frames)
+                self.next_fetch_offset = max(self.next_fetch_offset, frames.end_offset)
+                yield _Fetched(frames)
+        self.bytes_read = int(buffer.size)
         self.drain()
-
-    def _frames(self, partition: int, buffer: U8, batches: BatchHeaders) -> Frames:
-        take = self._readable(batches)
-        arena, starts, faults = _unpacked(buffer, batches, take)
-        count = np.where(take & ~faults, batches.count, 0)
-        out = np.empty((7, int(count.sum())), np.int64)
-        append = np.where(batches.attributes & LOG_APPEND_TIME, batches.max_ms, -1)
-        walk_records(arena, starts, batches.base_offset, count, append, batches.first_ms, take & ~faults, out)
-        out, headers = _with_faults(out, arena, batches, faults, append)
-        skip = int(np.searchsorted(out[4], self.fetch_offset))
-        return Frames(
-            partition=partition,
-            buffer=arena,
-            start=out[0, skip:],
-            end=out[1, skip:],
-            key_start=out[2, skip:],
-            key_end=out[3, skip:],
-            offset=out[4, skip:],
-            arrival=out[5, skip:],
-            headers={row - skip: h for row, h in headers.items() if row >= skip},
-            end_offset=int(batches.last_offset[-1]) + 1,
-        )
+        if m < len(batches):
+            raise kafka_errors.CorruptRecordError(
+                f"{tp.topic}/{tp.partition}: the record batch at offset {batches.base_offset[m]} fails its checksum "
+                f"or contradicts itself; nothing behind it is read: see the disk of the broker"
+            )
 
     def _readable(self, batches: BatchHeaders) -> Mask:
         """Batches with data that are not part of an aborted transaction."""
@@ -99,53 +87,12 @@ class _ColumnarRecords(Fetcher.PartitionRecords):
 
 
 class _Fetched:
-    """What the fetcher sees of a `Frames`: one "record" whose offset is its first."""
+    """What the fetcher sees of a `Frames`: one "record", never older than the offset that was asked for."""
 
     __slots__ = ("frames", "offset")
 
     def __init__(self, frames: Frames) -> None:
         self.frames, self.offset = frames, frames.end_offset
-
-
-def _unpacked(buffer: U8, batches: BatchHeaders, take: Mask) -> tuple[U8, I64, Mask]:
-    """Buffer with compressed batches unpacked into one arena, the start of each batch there, and which ones failed."""
-    faults: Mask = np.zeros(take.size, np.bool_)
-    codecs = batches.attributes & COMPRESSION
-    if not (codecs[take] != 0).any():
-        return buffer, batches.start, faults
-    parts: list[bytes] = []
-    starts, at = np.zeros(take.size, np.int64), 0
-    for i in np.flatnonzero(take):
-        part = buffer[batches.start[i] : batches.end[i]].tobytes()
-        if codecs[i]:
-            try:
-                part = decompress(int(codecs[i]), part)
-            except (TooLargeError, ValueError):
-                faults[i], part = True, b""
-        starts[i] = at
-        at += len(part)
-        parts.append(part)
-    return np.frombuffer(b"".join(parts) or b"\0", np.uint8), starts, faults
-
-
-def _with_faults(
-    out: I64, arena: U8, batches: BatchHeaders, faults: Mask, append: I64
-) -> tuple[I64, dict[int, Mapping[str, bytes]]]:
-    """Rows for the records of batches that could not be unpacked, and the headers of those that have any."""
-    if faults.any():
-        rows = []
-        for i in np.flatnonzero(faults):
-            lost = np.full((7, int(batches.count[i])), -1, np.int64)
-            lost[4] = batches.base_offset[i] + np.arange(batches.count[i])
-            lost[5] = max(int(append[i]), int(batches.first_ms[i])) * 1_000_000
-            rows.append(lost)
-        out = np.concatenate([out, *rows], axis=1)
-        out = np.ascontiguousarray(out[:, np.argsort(out[4], kind="stable")])
-    headers: dict[int, Mapping[str, bytes]] = {}
-    for row in np.flatnonzero(out[6]):
-        at = int(out[6, row])
-        headers[int(row)] = {FAULT: b"bad_compression"} if at < 0 else read_headers(arena, at)
-    return out, headers
 
 
 class ColumnConsumer:
@@ -159,6 +106,7 @@ class ColumnConsumer:
 
     Raises:
         OffsetExpiredError: an offset to start from is older than the broker keeps.
+        KafkaError: no broker answers.
     """
 
     def __init__(
@@ -174,24 +122,51 @@ class ColumnConsumer:
             isolation_level="read_committed",
             max_partition_fetch_bytes=fetch_bytes,
             fetch_max_bytes=16 * fetch_bytes,
-            max_poll_records=64,
+            max_poll_records=FRAMES_PER_POLL,
             receive_buffer_bytes=4 << 20,
+            reconnect_backoff_max_ms=1000,
         )
         self._consumer._fetcher.PartitionRecords = _ColumnarRecords
         partitions = [TopicPartition(topic, p) for p in offsets]
         self._consumer.assign(partitions)
-        first = self._consumer.beginning_offsets(partitions)
+        try:
+            self._expired(dict(offsets))
+        except BaseException:
+            self.close()
+            raise
         for tp in partitions:
-            if offsets[tp.partition] < first[tp]:
-                raise OffsetExpiredError(
-                    topic=topic, partition=tp.partition, wanted=offsets[tp.partition], first=first[tp]
-                )
             self._consumer.seek(tp, offsets[tp.partition])
 
     def poll(self, timeout_ms: int) -> list[Frames]:
-        """What has been fetched meanwhile: `Frames` per partition, in offset order; [] after the timeout."""
-        polled = self._consumer.poll(timeout_ms=timeout_ms)
+        """What has been fetched meanwhile: `Frames` per partition, in offset order; [] after the timeout.
+
+        While the broker is away there is nothing, and reading goes on where it was when it is back.
+
+        Raises:
+            OffsetExpiredError: data were deleted before they were read.
+            OffsetAheadError: the topic ends before the offset to read.
+            CorruptRecordError: a record batch is damaged; what lay before it was returned by earlier polls.
+        """
+        try:
+            polled = self._consumer.poll(timeout_ms=timeout_ms)
+        except kafka_errors.OffsetOutOfRangeError as error:
+            wanted = {tp.partition: int(offset) for tp, offset in error.args[0].items()}
+            self._expired(wanted)
+            self._ahead(wanted)
+            return []
         return [item.frames for items in polled.values() for item in items]
+
+    def _expired(self, wanted: Mapping[int, int]) -> None:
+        first = self.first_offsets()
+        for partition, offset in wanted.items():
+            if offset < first[partition]:
+                raise OffsetExpiredError(topic=self.topic, partition=partition, wanted=offset, first=first[partition])
+
+    def _ahead(self, wanted: Mapping[int, int]) -> None:
+        end = self.end_offsets()
+        for partition, offset in wanted.items():
+            if offset > end[partition]:
+                raise OffsetAheadError(topic=self.topic, partition=partition, wanted=offset, end=end[partition])
 
     def end_offsets(self) -> dict[int, int]:
         """Offset after the last readable record of each partition, asked from the broker now."""

@@ -7,9 +7,11 @@ dropped. Pattern: Kafka KIP-98 (transactions) and KIP-447 (offsets by group meta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -23,13 +25,18 @@ PRODUCER: dict[str, str | int | float | bool] = {
     "batch.size": 1 << 20,
     "message.max.bytes": 8 << 20,
     "partitioner": "murmur2_random",
+    "reconnect.backoff.max.ms": 1000,
+    "topic.metadata.propagation.max.ms": 10_000,  # a topic that is missing is said so before a commit gives up
 }
+TIMEOUT_SECS = 30
+_Result = TypeVar("_Result")
 
 
 class CommitError(TwinflowError):
     """A transaction did not go through for certain; the process must end and start again from its last snapshot."""
 
     def __init__(self, *, shard: str, doing: str, cause: str) -> None:
+        self.shard, self.cause = shard, cause
         super().__init__(
             f"shard {shard}: {doing} failed: {cause}; nothing is lost: the flow stops, restarts from its last "
             f"snapshot and skips what was committed"
@@ -38,11 +45,11 @@ class CommitError(TwinflowError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record to produce. `headers` are optional; `partition` -1 lets the key decide (murmur2)."""
+    """One record to produce; a value of None is a tombstone. `partition` -1 lets the key decide (murmur2)."""
 
     topic: str
-    key: bytes
-    value: bytes
+    key: bytes | None
+    value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int = -1
 
@@ -55,6 +62,82 @@ class Settled:
     records: list[Record] = field(default_factory=list)
 
 
+class Outbox:
+    """A producer that never loses a record in silence: the first failed delivery is raised by the next call.
+
+    Args:
+        settings: of the producer, on top of PRODUCER.
+        shard: whose records these are, for the message of an error.
+    """
+
+    def __init__(self, settings: dict[str, str | int | float | bool], *, shard: str) -> None:
+        self.shard = shard
+        self.producer = Producer({**PRODUCER, **settings})
+        self._failed: KafkaError | None = None
+
+    def send(self, records: Iterable[Record]) -> None:
+        """Hand records over; waits while the queue is full.
+
+        Raises:
+            CommitError: a record, this or an earlier one, was refused for good.
+        """
+        for record in records:
+            while not self._queued(record):
+                self.producer.poll(0.05)
+                self.check()
+        self.producer.poll(0)
+        self.check()
+
+    def _queued(self, record: Record) -> bool:
+        try:
+            self.producer.produce(
+                record.topic,
+                record.value,
+                record.key,
+                partition=record.partition,
+                headers=list(record.headers),
+                on_delivery=self._delivered,
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            doing = f"handing over {len(record.value or b'')} bytes for {record.topic}"
+            raise CommitError(shard=self.shard, doing=doing, cause=str(error.args[0])) from error
+        return True
+
+    def flush(self) -> None:
+        """Wait until all that was sent is on the broker.
+
+        Raises:
+            CommitError: it is not, for good or within 30 s.
+        """
+        waiting = self.producer.flush(TIMEOUT_SECS)
+        self.check()
+        if waiting:
+            cause = f"{waiting} records not acknowledged in {TIMEOUT_SECS} s"
+            raise CommitError(shard=self.shard, doing="delivering results", cause=cause)
+
+    def check(self) -> None:
+        """Raise what delivery reports said.
+
+        Raises:
+            CommitError: a record was refused for good.
+        """
+        refused = self.refused()
+        if refused is not None:
+            raise refused
+
+    def refused(self) -> CommitError | None:
+        """The first delivery that failed."""
+        if self._failed is None:
+            return None
+        return CommitError(shard=self.shard, doing="delivering a result", cause=str(self._failed))
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if self._failed is None:
+            self._failed = error
+
+
 class ShardTransactions:
     """The committed output of one shard.
 
@@ -64,32 +147,28 @@ class ShardTransactions:
 
     Args:
         bootstrap: host:port of a broker.
-        group: consumer group that owns the source offsets, e.g. "telemetry".
+        group: consumer group that owns the source offsets, e.g. "telemetry"; no consumer ever joins it.
         shard: name of the shard; the transactional id is `<group>-<shard>`.
         source: topic and partition the shard reads.
+
+    Raises:
+        CommitError: the broker does not answer.
     """
 
     def __init__(self, bootstrap: str, *, group: str, shard: str, source: tuple[str, int]) -> None:
         self.shard = shard
         self._source = source
-        self._producer = Producer(
-            {**PRODUCER, "bootstrap.servers": bootstrap, "transactional.id": f"{group}-{shard}"},
-            logger=None,
-        )
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
-        self._failed: KafkaError | None = None
-        self.open = False
+        self._out = Outbox({"bootstrap.servers": bootstrap, "transactional.id": f"{group}-{shard}"}, shard=shard)
         self._end_offset = -1
+        self._dead: CommitError | None = None
+        self.open = False
+        self._try("starting transactions", lambda: self._out.producer.init_transactions(TIMEOUT_SECS))
+        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
         try:
-            self._producer.init_transactions(30)
-            self.committed = self._read_committed()
-            self._group = self._consumer.consumer_group_metadata()
-        except KafkaException as error:
-            raise CommitError(shard=shard, doing="starting transactions", cause=str(error.args[0])) from error
-
-    def _read_committed(self) -> int | None:
-        [found] = self._consumer.committed([TopicPartition(*self._source)], timeout=30)
-        return int(found.offset) if found.offset >= 0 else None
+            self.committed = self._try("reading the committed offset", lambda: _committed(consumer, source))
+            self._group = consumer.consumer_group_metadata()
+        finally:
+            consumer.close()
 
     def write(self, settled: Settled) -> None:
         """Add to the transaction of this epoch; what was committed before a restart is dropped.
@@ -100,32 +179,10 @@ class ShardTransactions:
         if self.committed is not None and settled.end_offset <= self.committed:
             return
         if not self.open:
-            self._producer.begin_transaction()
+            self._try("beginning a transaction", self._out.producer.begin_transaction)
             self.open = True
-        self._send(settled.records)
-        self._end_offset = settled.end_offset
-
-    def _send(self, records: Iterable[Record]) -> None:
-        for record in records:
-            while True:
-                try:
-                    self._producer.produce(
-                        record.topic,
-                        record.value,
-                        record.key,
-                        partition=record.partition,
-                        headers=list(record.headers),
-                        on_delivery=self._delivered,
-                    )
-                    break
-                except BufferError:
-                    self._producer.poll(0.05)
-        self._producer.poll(0)
-        if self._failed is not None:
-            raise CommitError(shard=self.shard, doing="delivering a result", cause=str(self._failed))
-
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        self._failed = self._failed or error
+        self._try("writing", lambda: self._out.send(settled.records))
+        self._end_offset = max(self._end_offset, settled.end_offset)
 
     def commit(self) -> None:
         """Commit the open transaction with its source offset; nothing open is nothing to do.
@@ -135,20 +192,48 @@ class ShardTransactions:
         """
         if not self.open:
             return
-        topic, partition = self._source
-        try:
-            offset = [TopicPartition(topic, partition, self._end_offset)]
-            self._producer.send_offsets_to_transaction(offset, self._group, 30)
-            self._producer.commit_transaction(30)
-        except KafkaException as error:
-            raise CommitError(shard=self.shard, doing="committing", cause=str(error.args[0])) from error
-        if self._failed is not None:
-            raise CommitError(shard=self.shard, doing="delivering a result", cause=str(self._failed))
+        offset = [TopicPartition(*self._source, self._end_offset)]
+        producer, group = self._out.producer, self._group
+        self._try("committing", lambda: producer.send_offsets_to_transaction(offset, group, TIMEOUT_SECS))
+        self._try("committing", lambda: producer.commit_transaction(TIMEOUT_SECS))
+        self._try("committing", self._out.check)
         self.committed, self.open = self._end_offset, False
 
+    def _try(self, doing: str, step: Callable[[], _Result]) -> _Result:
+        """A step of a transaction; after the first one that failed all others are refused."""
+        if self._dead is not None:
+            raise self._dead
+        try:
+            return step()
+        except KafkaException as error:
+            self._dead = self._out.refused() or CommitError(shard=self.shard, doing=doing, cause=str(error.args[0]))
+            raise self._dead from error
+        except CommitError as error:
+            self._dead = error
+            raise
+
     def close(self) -> None:
-        """Let go of the connections; an open transaction is left to the next owner, who aborts it by fencing."""
-        self._consumer.close()
+        """Nothing is held but the producer; an open transaction is left to the next owner, who aborts it by fencing."""
+
+
+def _committed(consumer: Consumer, source: tuple[str, int]) -> int | None:
+    """The offset a group has for a partition; asks again while a broker that just started looks for its coordinator.
+
+    Raises:
+        KafkaException: no answer in 30 s.
+    """
+    deadline = time.monotonic() + TIMEOUT_SECS
+    while True:
+        try:
+            [found] = consumer.committed([TopicPartition(*source)], timeout=TIMEOUT_SECS)
+            if found.error is not None:
+                raise KafkaException(found.error)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return int(found.offset) if found.offset >= 0 else None
 
 
 class CommitPool:

@@ -8,26 +8,33 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
-from confluent_kafka import KafkaError, Message, Producer
+from kafka import KafkaConsumer, TopicPartition
 
 from connectors.kafka_columns import ColumnConsumer
-from connectors.kafka_commit import PRODUCER, CommitError, CommitPool, Record, Settled, ShardTransactions
+from connectors.kafka_commit import CommitPool, Outbox, Record, Settled, ShardTransactions
+from operators.errors import TwinflowError
 from operators.frames import Frames
 
 SHARDS = ("00bg", "01ae", "02bd", "03gb", "04ac", "05bf", "06ac", "07aa", "08af", "09bh", "10gh", "11ah")
 IDLE = timedelta(milliseconds=2)
+POLL_MS, POLL_PAUSE_SECS = 50, 0.001
+"""An idle worker waits in the consumer, which returns as soon as anything comes; a poll costs 1 ms of CPU."""
 
 log = logging.getLogger("twinflow.kafka")
 
 
 class Worker:
-    """What the parts of one process share: the consumer, the commits, and the order to drain.
+    """What the parts of one process share: the consumer, the transactions, and the order to drain.
+
+    One worker thread per process; scale by processes.
 
     Args:
         bootstrap: host:port of a broker.
@@ -39,29 +46,62 @@ class Worker:
         self.bootstrap, self.topic, self.group = bootstrap, topic, group
         self.drain = threading.Event()
         self.pool = CommitPool()
+        self.transactional = False
         self.committed: dict[int, int | None] = {}
+        self._transactions: dict[int, ShardTransactions] = {}
         self._resume: dict[int, int | None] = {}
         self._starts: dict[int, int] = {}
         self._queues: dict[int, deque[Frames]] = {}
         self._consumer: ColumnConsumer | None = None
+        self._poll_at = 0.0
+        self._thread = 0
 
     def add(self, partition: int, resume: int | None) -> None:
         """A source part announces itself and the offset its last snapshot holds."""
+        self._thread = self._thread or threading.get_ident()
+        if self._thread != threading.get_ident():
+            raise TwinflowError("two worker threads in one process would share a consumer; start more processes")
         self._resume[partition] = resume
         self._queues[partition] = deque()
 
     def take(self, partition: int) -> list[Frames]:
         """What has been fetched for a partition; polls the broker only when nothing waits for anyone."""
         if self._consumer is None:
-            self._starts = self._start_offsets()
-            self._consumer = ColumnConsumer(self.bootstrap, self.topic, self._starts)
-        if not any(self._queues.values()):
-            for frames in self._consumer.poll(timeout_ms=1):
+            self._start()
+        if not any(self._queues.values()) and time.monotonic() >= self._poll_at:
+            assert self._consumer is not None
+            for frames in self._consumer.poll(timeout_ms=POLL_MS):
                 self._queues[frames.partition].extend(self._cut(frames))
+            self._poll_at = time.monotonic() + POLL_PAUSE_SECS
         queue = self._queues[partition]
         taken = list(queue)
         queue.clear()
+        if taken:  # what is handed out runs through the flow before any part waits again
+            self._poll_at = time.monotonic() + POLL_PAUSE_SECS
         return taken
+
+    def _start(self) -> None:
+        """Fence older copies of this flow first, so that what is read as committed stays the last word."""
+        if self.transactional:
+            with ThreadPoolExecutor(len(self._resume)) as threads:
+                list(threads.map(self.transactions, self._resume))
+        self._starts = self._start_offsets()
+        self._consumer = ColumnConsumer(self.bootstrap, self.topic, self._starts)
+
+    def transactions(self, partition: int) -> ShardTransactions:
+        """The committed output of the shard that reads a partition, made once.
+
+        Raises:
+            CommitError: the broker does not answer.
+        """
+        made = self._transactions.get(partition)
+        if made is None:
+            shard, source = SHARDS[partition], (self.topic, partition)
+            made = ShardTransactions(self.bootstrap, group=self.group, shard=shard, source=source)
+            self._transactions[partition] = made
+            self.committed[partition] = made.committed
+            self.pool.add(made)
+        return made
 
     def start_of(self, partition: int) -> int | None:
         """Offset a partition was first read from in this process; None before the first read."""
@@ -88,17 +128,16 @@ class Worker:
             return frames.split(committed)
         return (frames,)
 
-    def close(self) -> None:
-        """Close the consumer; safe to call more than once."""
-        if self._consumer is not None:
+    def leave(self, partition: int) -> None:
+        """A source part is done; the last one closes the consumer."""
+        self._queues.pop(partition, None)
+        if not self._queues and self._consumer is not None:
             self._consumer.close()
             self._consumer = None
 
 
 def first_offsets(bootstrap: str, topic: str, partitions: list[int]) -> dict[int, int]:
     """Oldest offset of each partition that the broker still keeps."""
-    from kafka import KafkaConsumer, TopicPartition
-
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None)
     try:
         found = consumer.beginning_offsets([TopicPartition(topic, p) for p in partitions])
@@ -130,7 +169,7 @@ class _ShardPart(StatefulSourcePartition[tuple[str, Frames], int | None]):
         return self._worker.start_of(self._partition) if self._offset is None else self._offset
 
     def close(self) -> None:
-        self._worker.close()
+        self._worker.leave(self._partition)
 
 
 class ShardSource(FixedPartitionedSource[tuple[str, Frames], int | None]):
@@ -148,12 +187,8 @@ class ShardSource(FixedPartitionedSource[tuple[str, Frames], int | None]):
 
 class _CommittedPart(StatefulSinkPartition[Settled, None]):
     def __init__(self, worker: Worker, shard: str) -> None:
-        partition = SHARDS.index(shard)
-        source = (worker.topic, partition)
         self._pool = worker.pool
-        self._shard = ShardTransactions(worker.bootstrap, group=worker.group, shard=shard, source=source)
-        self._pool.add(self._shard)
-        worker.committed[partition] = self._shard.committed
+        self._shard = worker.transactions(SHARDS.index(shard))
 
     def write_batch(self, items: list[Settled]) -> None:
         for settled in items:
@@ -171,6 +206,7 @@ class CommittedSink(FixedPartitionedSink[Settled, None]):
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        worker.transactional = True
 
     def list_parts(self) -> list[str]:
         return list(SHARDS)
@@ -183,28 +219,15 @@ class CommittedSink(FixedPartitionedSink[Settled, None]):
 
 
 class _LivePart(StatefulSinkPartition[list[Record], None]):
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
-        self._failed: KafkaError | None = None
+    def __init__(self, out: Outbox) -> None:
+        self._out = out
 
     def write_batch(self, items: list[list[Record]]) -> None:
-        for record in (r for records in items for r in records):
-            self._producer.produce(
-                record.topic, record.value, record.key, headers=list(record.headers), on_delivery=self._delivered
-            )
-        self._producer.poll(0)
-        self._check()
+        for records in items:
+            self._out.send(records)
 
     def snapshot(self) -> None:
-        self._producer.flush(30)
-        self._check()
-
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
-        self._failed = self._failed or error
-
-    def _check(self) -> None:
-        if self._failed is not None:
-            raise CommitError(shard="live", doing="delivering a live value", cause=str(self._failed))
+        self._out.flush()
 
 
 class LiveSink(FixedPartitionedSink[list[Record], None]):
@@ -212,7 +235,7 @@ class LiveSink(FixedPartitionedSink[list[Record], None]):
 
     def __init__(self, worker: Worker) -> None:
         self._bootstrap = worker.bootstrap
-        self._producer: Producer | None = None
+        self._out: Outbox | None = None
 
     def list_parts(self) -> list[str]:
         return list(SHARDS)
@@ -221,6 +244,6 @@ class LiveSink(FixedPartitionedSink[list[Record], None]):
         return SHARDS.index(item_key)
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _LivePart:
-        if self._producer is None:
-            self._producer = Producer({**PRODUCER, "bootstrap.servers": self._bootstrap, "linger.ms": 0})
-        return _LivePart(self._producer)
+        if self._out is None:
+            self._out = Outbox({"bootstrap.servers": self._bootstrap, "linger.ms": 0}, shard="live")
+        return _LivePart(self._out)
