@@ -18,11 +18,9 @@ from connectors.record_batches import (
     read_headers,
     walk_records,
 )
-from operators.frames import Frames
+from operators.frames import FAULT, Frames
 from operators.types import I64, U8, Mask
 
-FAULT = "twinflow-fault"
-"""Header of the frames of records that could not be read; they become dead letters by this reason."""
 FAULTS: Mapping[int, Mapping[str, bytes]] = {
     BAD_RECORD: {FAULT: b"bad_record"},
     BAD_COMPRESSION: {FAULT: b"bad_compression"},

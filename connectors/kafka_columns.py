@@ -15,13 +15,13 @@ import numpy as np
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.fetcher import Fetcher, IsolationLevel
 
-from connectors.fetched import FAULT, frames_of
+from connectors.fetched import frames_of
 from connectors.record_batches import CONTROL, TRANSACTIONAL, BatchHeaders, batch_headers
 from operators.errors import TwinflowError
 from operators.frames import Frames
 from operators.types import Mask
 
-__all__ = ["FAULT", "ColumnConsumer", "OffsetAheadError", "OffsetExpiredError"]
+__all__ = ["ColumnConsumer", "OffsetAheadError", "OffsetExpiredError"]
 
 FRAMES_PER_POLL = 16
 

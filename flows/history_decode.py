@@ -11,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.kafka_columns import FAULT
 from flows.history_records import RECORDS, Record
 from flows.tables import TEXT
-from operators.frames import Frames
+from operators.frames import FAULT, Frames
 
 MOST_RAW = 1 << 16
 """Bytes of a refused record that are kept."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 Reason: TypeAlias = Literal[
+    "bad_compression",
+    "bad_record",
     "bad_header",
     "empty",
     "too_large",

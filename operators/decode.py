@@ -17,7 +17,7 @@ from operators.decode_packed import Schemas, judge_block
 from operators.decoded import Aside, Control, Decoded, Kind, Messages, Report
 from operators.envelope import JSON, Head, Judged, read_headers, says_nothing
 from operators.errors import ContractError
-from operators.frames import Frames
+from operators.frames import FAULT, Frames, Headers
 from operators.roster import Roster
 from operators.types import I64, NO_SEQ, TICK, Batch, Mask, State, Stateful
 
@@ -159,6 +159,12 @@ class _Push:
             for before, after in zip(_columns(old), _columns(self.rows), strict=True):
                 after[: self.fill] = before[: self.fill]
 
+    def _refuse_unreadable(self, headers: Headers, where: str) -> None:
+        """Records that the source could not read carry no value, only its word for why."""
+        fault = headers.get(FAULT, b"")
+        if fault:
+            raise ContractError(reason=fault.decode(), where=where, detail="the record batch could not be unpacked")
+
     def _one(self, row: int) -> None:
         """Judge one message; nothing is touched before the verdict."""
         frames = self.frames
@@ -166,6 +172,7 @@ class _Push:
         where = f"{frames.partition}@{offset}"
         samples = 1
         try:
+            self._refuse_unreadable(frames.headers.get(row, {}), where)
             head = read_headers(frames.headers[row], where) if row in frames.headers else _NO_HEAD
             size = int(frames.end[row] - frames.start[row])
             if frames.start[row] < 0 or size == 0:

@@ -10,6 +10,8 @@ import numpy as np
 from operators.types import I64, U8
 
 Headers = Mapping[str, bytes]
+FAULT = "twinflow-fault"
+"""Header that a source puts on a record it could not unpack; its value is the reason of the dead letter."""
 
 
 @dataclass(frozen=True, slots=True)

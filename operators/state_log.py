@@ -86,7 +86,8 @@ class StateLog:
             StateError: the file is missing, shorter than the position, damaged, or of an unknown version.
         """
         path = self.folder / at.file
-        fix = f"restore {path} from a backup, or start from scratch with `twinflow flow reset`"
+        fresh = f"twinflow flow reset {self.folder.parent.name} --yes"
+        fix = f"restore {path} from a backup, or rebuild the state from the input that is kept: {fresh}"
         if at.version != VERSION:
             raise StateError(where=str(path), detail=f"layout version {at.version}, this is {VERSION}", fix=fix)
         if not path.exists():

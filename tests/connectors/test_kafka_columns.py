@@ -22,9 +22,9 @@ from kafka.consumer.fetcher import Fetcher, IsolationLevel
 from kafka.net.inet import KafkaNetSocket
 from kafka.record.memory_records import MemoryRecords
 
-from connectors.fetched import FAULT
 from connectors.kafka_columns import ColumnConsumer, OffsetAheadError, OffsetExpiredError, _ColumnarRecords
 from connectors.kafka_commit import PRODUCER
+from operators.frames import FAULT
 from tests.connectors.batches import NOW_MS, Sent, as_array, batch, messages
 from tests.connectors.brokers import by_columns, by_confluent, new_topic, produce, rows, until
 from tests.support_kafka import BrokerProcess

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from kafka.record.util import calc_crc32c
 
 from connectors.decompress import LIMIT_BYTES
-from connectors.fetched import FAULT, frames_of
+from connectors.fetched import frames_of
 from connectors.record_batches import CONTROL, CRC_TABLES, LOG_APPEND_TIME, batch_headers, crc32c
-from operators.frames import Frames
+from operators.frames import FAULT, Frames
 from operators.types import U8
 from tests.connectors.batches import (
     NOW_MS,

@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.decimals import read_number
+from operators.decode import Decoder
 from operators.decoded import Kind
-from operators.frames import Frames
+from operators.definition import Signal, TwinType
+from operators.frames import FAULT, Frames
+from operators.roster import Roster
 from operators.types import NO_SEQ, TICK, Quality
 from tests.operators.wire_cases import T0, cut, decoder, message, sample, told
 
@@ -195,3 +198,12 @@ def test_columns_grow_with_long_vectors(size: int) -> None:
     out = decoder().push(Frames.of(lines))
     assert len(out.batches[0]) == 5 * size
     assert not len(out.dead)
+
+
+@pytest.mark.parametrize("fault", ["bad_compression", "bad_record"])
+def test_a_record_that_the_source_could_not_read_is_a_dead_letter_between_good_neighbours(fault: str) -> None:
+    good = b'{"device":"arm-1","ts":1700000000,"signals":{"a":1}}'
+    frames = Frames.of([good, None, good], headers={1: {FAULT: fault.encode()}})
+    out = Decoder(Roster(lambda name: TwinType("arm", 1, (Signal("a"),)))).push(frames)
+    assert (out.dead.reason, out.dead.offset) == ([fault], [1])
+    assert [Kind(k) for k in out.messages.kind] == [Kind.SAMPLES, Kind.REJECTED, Kind.SAMPLES]
