@@ -158,7 +158,50 @@ def telemetry(stack: Stack) -> None:
     )
 
 
-PARTS: tuple[Callable[[Stack], None], ...] = (kafka, history, ticker, telemetry)
+def history_writer(stack: Stack) -> None:
+    """Carries the result topics into the history; migrates the history first."""
+    command = (sys.executable, "-m", "flows.history")
+
+    def argv() -> Sequence[str]:
+        from connectors.clickhouse import ClickHouse
+        from infra.migrate import migrate
+
+        store = ClickHouse(stack.secrets.get("TWINFLOW_CLICKHOUSE") or stack.endpoints["clickhouse"])
+        migrate(store)
+        store.close()
+        return command
+
+    stack.services.append(
+        Service(
+            "history-writer",
+            argv,
+            ready=lambda: "",
+            env=stack.env(),
+            after=stack.running("kafka", "history"),
+            grace_secs=20.0,
+        )
+    )
+
+
+def page(stack: Stack) -> None:
+    """The dashboard, the API and the live socket: one process, one port."""
+    port = stack.port("page")
+    stack.url = f"http://{LOOPBACK}:{port}"
+    command = (sys.executable, "-m", "dashboards.serve", "--port", str(port))
+    reader = stack.secrets.get("TWINFLOW_CLICKHOUSE_READER") or stack.endpoints["clickhouse"]
+    stack.services.append(
+        Service(
+            "page",
+            lambda: command,
+            ready=lambda: http_answer(port),
+            env={**stack.env(), "TWINFLOW_CLICKHOUSE": reader},
+            after=stack.running("kafka"),
+            early=True,
+        )
+    )
+
+
+PARTS: tuple[Callable[[Stack], None], ...] = (kafka, history, ticker, telemetry, history_writer, page)
 """In this order, so that a later part finds the addresses of an earlier one in `endpoints`."""
 
 

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VOCABULARY = {"operators.types", "operators.errors", "operators.definition", "operators.units"}
+VOCABULARY = {
+    "operators.types",
+    "operators.errors",
+    "operators.definition",
+    "operators.definition_yaml",
+    "operators.units",
+}
 ROOMS = ("flows", "operators", "connectors", "models", "dashboards", "infra")
 MAY_IMPORT: dict[str, set[str]] = {
     "operators": {"operators"},

@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS samples (
     signal        LowCardinality(String),
     ts_ns         Int64   CODEC(DoubleDelta, ZSTD(3)),
     known_ns      Int64   CODEC(Delta, ZSTD(3)),
-    value         Float64 CODEC(Gorilla, ZSTD(3)),
+    value         Float64 CODEC(ZSTD(3)),
     quality       UInt8   CODEC(ZSTD(3)),
     seq           Int64   CODEC(Delta, ZSTD(3)),
     source_offset Int64   CODEC(Delta, ZSTD(3)),
@@ -71,9 +71,9 @@ CREATE TABLE IF NOT EXISTS rollups (
     ko        SimpleAggregateFunction(max, UInt64) CODEC(Delta, ZSTD(3)),
     known_ns  SimpleAggregateFunction(max, Int64)  CODEC(Delta, ZSTD(3)),
     count     SimpleAggregateFunction(sum, UInt64) CODEC(T64, ZSTD(3)),
-    sum       SimpleAggregateFunction(sum, Float64) CODEC(Gorilla, ZSTD(3)),
-    min       SimpleAggregateFunction(min, Float64) CODEC(Gorilla, ZSTD(3)),
-    max       SimpleAggregateFunction(max, Float64) CODEC(Gorilla, ZSTD(3))
+    sum       SimpleAggregateFunction(sum, Float64) CODEC(ZSTD(3)),
+    min       SimpleAggregateFunction(min, Float64) CODEC(ZSTD(3)),
+    max       SimpleAggregateFunction(max, Float64) CODEC(ZSTD(3))
 ) ENGINE = AggregatingMergeTree
 ORDER BY (step_s, device, signal, start_ns, kp)
 SETTINGS non_replicated_deduplication_window = 1000;

@@ -1,0 +1,18 @@
+"""Pipeline: is anything lost or slow? The ledger, the flow as a picture, partitions, and dead letters with redrive."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboards.views import view
+
+TITLE = "Pipeline"
+ORDER = 5
+
+
+def page() -> None:
+    view("ledger")()
+    view("flow")()
+    with st.container(key="tf_pipeline"):
+        view("partitions")()
+        view("dead")()
