@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from connectors.decompress import LIMIT_BYTES, decompress
 from connectors.record_batches import (
@@ -15,6 +16,7 @@ from connectors.record_batches import (
     LOG_APPEND_TIME,
     MAX_MS,
     BatchHeaders,
+    batch_headers,
     read_headers,
     walk_records,
 )
@@ -160,3 +162,16 @@ def _frames(partition: int, buffer: U8, out: I64, end_offset: int) -> Frames:
         headers=headers,
         end_offset=end_offset,
     )
+
+
+def warm() -> None:
+    """Compile, or load from the cache, the kernels that read a fetch.
+
+    >>> warm()
+    """
+    builder = DefaultRecordBatchBuilder(2, 0, False, -1, 0, 0, 1 << 16)
+    builder.append(0, 1_700_000_000_000, b"key", b"value", [("header", b"value")])
+    buffer = np.frombuffer(bytes(builder.build()), np.uint8)
+    batches = batch_headers(buffer)
+    for frames in frames_of(buffer, batches, np.ones(len(batches), np.bool_), partition=0, first_offset=0):
+        frames.value(0)

