@@ -17,7 +17,10 @@ from pathlib import Path
 from infra.errors import UsageFault
 
 PREFIX = "TWINFLOW_"
-RESERVED = ("DATA", "CACHE", "CONFIG", "DATASETS", "MAVEN_MIRROR", "CLICKHOUSE_READER", "HEALTH_PORT")
+RESERVED = (
+    *("DATA", "CACHE", "CONFIG", "DATASETS", "MAVEN_MIRROR", "CLICKHOUSE_READER", "HEALTH_PORT", "CHROMIUM", "PORT"),
+    *("COMMANDS", "PAGES", "EPOCH_SECS", "SAMPLES_TOPIC"),
+)
 """Variables with our prefix that are no settings: folders, test data, a mirror."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,24 @@ LINT: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("lint", ("ruff", "check", ".")),
     ("types", ("mypy",)),
 )
+
+
+PROGRAMS = {"chromium": ("chromium", "fonts-liberation")}
+"""Programs that tests run, with the Debian packages that bring them."""
+
+
+def install_programs() -> None:
+    """Install what is missing, where we may: as root on Debian. Elsewhere the tests that need it fail and say so."""
+    missing = [name for name in PROGRAMS if not (shutil.which(name) or os.environ.get(f"TWINFLOW_{name.upper()}"))]
+    if not missing or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return
+    packages = [package for name in missing for package in PROGRAMS[name]]
+    sys.stdout.write(f"twinflow test: installing {', '.join(packages)}\n")
+    sys.stdout.flush()
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=False, env=quiet, stdout=subprocess.DEVNULL)
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    subprocess.run(install, check=False, env=quiet, stdout=subprocess.DEVNULL)
 
 
 def run(steps: tuple[tuple[str, tuple[str, ...]], ...]) -> int:
@@ -68,6 +87,7 @@ def lint() -> int:
 def run_tests(arguments: list[str]) -> int:
     """Lint, then every test; `arguments` replace the default selection of pytest. Exit 0 only when all is green."""
     started = time.monotonic()
+    install_programs()
     steps = (*((LINT) if not arguments else ()), ("tests", ("pytest", *arguments)))
     code = run(steps)
     sys.stdout.write(f"twinflow test: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - started:.0f} s\n")

@@ -78,7 +78,7 @@ class Site:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}; name one in TWINFLOW_CHROMIUM")
+        pytest.fail(f"no Chromium at {CHROMIUM}: install it, or name one in TWINFLOW_CHROMIUM")
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield found
