@@ -43,20 +43,21 @@ def read_block(data: bytes) -> Block:
     """
     try:
         batch = pa.ipc.open_stream(data).read_next_batch()
-        device, signal = _encoded(batch.column("device")), _encoded(batch.column("signal"))
+        column = dict(zip(batch.schema.names, batch.columns, strict=True))
+        device, signal = _encoded(column["device"]), _encoded(column["signal"])
         return Block(
             device=device.indices.to_numpy(),
             signal=signal.indices.to_numpy(),
             devices=device.dictionary,
             signals=signal.dictionary,
-            ts=batch.column("ts_ns").to_numpy(),
-            arrival=batch.column("arrival_ns").to_numpy(),
-            value=batch.column("value").to_numpy(zero_copy_only=False),
-            quality=batch.column("quality").to_numpy().astype(np.uint8, copy=False),
+            ts=column["ts_ns"].to_numpy(),
+            arrival=column["arrival_ns"].to_numpy(),
+            value=column["value"].to_numpy(zero_copy_only=False),
+            quality=column["quality"].to_numpy().astype(np.uint8, copy=False),
         )
     except (pa.ArrowException, KeyError, StopIteration, OSError) as error:
         raise BadBlockError(str(error) or type(error).__name__) from error
 
 
 def _encoded(column: Any) -> Any:
-    return column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    return column if isinstance(column, pa.DictionaryArray) else column.dictionary_encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,16 +127,18 @@ class LiveValues:
         self.limit_ns[number] = silence_limit_ns(kind)
         return made
 
-    def push(self, block: Block, *, twin_type: str, shard: str) -> NewRows:
-        """Take the samples of one block."""
-        known = self._meaning(block, twin_type, shard)
-        base, column = known.base[block.device], known.column[block.signal]
-        good = (base >= 0) & (column >= 0)
+    def push(self, blocks: Sequence[tuple[Block, str, str]]) -> NewRows:
+        """Take the samples of blocks with their twin type and shard, all at once: small blocks cost little more."""
+        series = np.concatenate([self._series_of(*block) for block in blocks])
+        good = series >= 0
         self.unknown_signals += int(good.size - np.count_nonzero(good))
-        series = base[good] + column[good]
+        series = series[good]
         twin = self.twin_of[series]
-        ts, arrival, quality = block.ts[good], block.arrival[good], block.quality[good]
-        value = np.where(quality & NO_READING, np.nan, block.value[good])
+        ts, arrival, value, quality = (
+            np.concatenate([getattr(block, name) for block, _, _ in blocks])[good]
+            for name in ("ts", "arrival", "value", "quality")
+        )
+        value = np.where(quality & NO_READING, np.nan, value)
         np.maximum.at(self.heard, twin, arrival)
         read = ~np.isnan(value)
         self._latest(series[read], ts[read], arrival[read], value[read], quality[read])
@@ -161,20 +163,27 @@ class LiveValues:
             self.ts[s], self.arrival[s], self.value[s], self.quality[s] = ts, arrival, value, quality
         self.heard[twin.number] = max(int(self.heard[twin.number]), arrival)
 
+    def _series_of(self, block: Block, twin_type: str, shard: str) -> I64:
+        known = self._meaning(block, twin_type, shard)
+        base, column = known.base[block.device], known.column[block.signal]
+        return np.where((base >= 0) & (column >= 0), base + column, -1)
+
     def _meaning(self, block: Block, twin_type: str, shard: str) -> _Known:
         known = self._known.get((shard, twin_type))
-        if known is not None and known.devices.equals(block.devices) and known.signals.equals(block.signals):
-            return known
-        signals = block.signals.to_pylist()
-        self._extend(twin_type, signals)
-        met = [self.meet(name, twin_type, signals, shard) for name in block.devices.to_pylist()]
-        index = next((t.type.index for t in met if t is not None), {})
-        known = _Known(block.devices, block.signals)
-        known.base = np.array([-1 if t is None else t.base for t in met], np.int64)
-        known.column = np.array([index.get(s, -1) for s in signals], np.int64)
-        if len(self._known) >= MOST_BLOCK_KINDS:
-            self._known.clear()
-        self._known[shard, twin_type] = known
+        if known is None or not known.signals.equals(block.signals):
+            signals = block.signals.to_pylist()
+            self._extend(twin_type, signals)
+            devices = [self.meet(name, twin_type, signals, shard) for name in block.devices.to_pylist()]
+            index = next((t.type.index for t in devices if t is not None), {})
+            known = _Known(None, block.signals)
+            known.column = np.array([index.get(s, -1) for s in signals], np.int64)
+            if len(self._known) >= MOST_BLOCK_KINDS:
+                self._known.clear()
+            self._known[shard, twin_type] = known
+        if known.devices is None or not known.devices.equals(block.devices):
+            met = [self.meet(name, twin_type, (), shard) for name in block.devices.to_pylist()]
+            known.base = np.array([-1 if t is None else t.base for t in met], np.int64)
+            known.devices = block.devices
         return known
 
     def _extend(self, type_name: str, signals: list[str]) -> None:

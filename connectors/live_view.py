@@ -27,7 +27,7 @@ from connectors.live_records import (
     LedgerRecord,
     StateRecord,
 )
-from connectors.live_rows import BadBlockError, read_block
+from connectors.live_rows import BadBlockError, Block, read_block
 from connectors.live_series import Points, reduced
 from connectors.live_values import LiveValues, NewRows, Twin
 from operators.definition import Fleet
@@ -86,25 +86,25 @@ class LiveView:
 
     def take(self, records: Sequence[Arrived]) -> None:
         """Records of any topic, in order of each partition; what cannot be read is counted and left out."""
-        made: list[NewRows] = []
+        blocks: list[tuple[Block, str, str]] = []
+        made: NewRows | None = None
         with self.lock:
             for record in records:
                 self.pipeline.records[record.topic] += 1
                 try:
                     if record.topic == "twin-live":
-                        made.append(self._values(record))
+                        headers = record.headers
+                        block = read_block(record.value or b"")
+                        blocks.append((block, headers.get("twin-type", ""), headers.get("shard", record.key)))
                     else:
                         self._document(record)
                 except (msgspec.MsgspecError, BadBlockError, UnicodeDecodeError):
                     self.unreadable[record.topic] += 1
-        if made and self.on_rows is not None:
-            self.on_rows(_joined(made))
-
-    def _values(self, record: Arrived) -> NewRows:
-        block = read_block(record.value or b"")
-        self.rows += block.ts.size
-        headers = record.headers
-        return self.values.push(block, twin_type=headers.get("twin-type", ""), shard=headers.get("shard", record.key))
+            if blocks:
+                made = self.values.push(blocks)
+                self.rows += made.ts.size
+        if made is not None and self.on_rows is not None:
+            self.on_rows(made)
 
     def _document(self, record: Arrived) -> None:
         topic, value = record.topic, record.value
@@ -252,15 +252,3 @@ class LiveView:
                     mark = newest - twin.type.window.wait_ns
                     found[twin.shard] = min(mark, found.get(twin.shard, mark))
         return found
-
-
-def _joined(parts: list[NewRows]) -> NewRows:
-    if len(parts) == 1:
-        return parts[0]
-    return NewRows(
-        series=np.concatenate([p.series for p in parts]),
-        twin=np.concatenate([p.twin for p in parts]),
-        ts=np.concatenate([p.ts for p in parts]),
-        value=np.concatenate([p.value for p in parts]),
-        quality=np.concatenate([p.quality for p in parts]),
-    )

@@ -10,23 +10,24 @@ from __future__ import annotations
 import time
 
 from connectors.clickhouse import ClickHouse
-from connectors.history_asof import NEWEST, SERIES, TAIL_SAFE_NS, Snapshot, latest_snapshots, tail_of
+from connectors.history_asof import SERIES, TAIL_SAFE_NS, Snapshot, latest_snapshots, newest_of_each, tail_of
 
 EVERY_NS = 60_000_000_000
 EVERY_ROWS = 50_000
 """A snapshot of a partition is due after this much arrival time or this many samples, whichever comes first: twelve
 partitions leave asof a tail of at most 600,000 rows."""
+PAUSE_SECS = 5.0
+"""A backlog holds many minutes of arrival: for these alone a partition gets a snapshot at most this often."""
 
 _COLUMNS = (
     "snapshot_ko, snapshot_ns, twins, twin_type, device, signal, ts_ns, known_ns, value, quality, seq, kp, ko, kr"
 )
 _MAKE = f"""
 INSERT INTO twin_snapshots ({_COLUMNS})
-SELECT {{ko:UInt64}}, {{ns:Int64}}, count() OVER (), argMax(newest.1, (newest.2, newest.6, newest.7, newest.8)), device,
-       groupArray(signal), groupArray(newest.2), groupArray(newest.3), groupArray(newest.4), groupArray(newest.5),
-       groupArray(newest.6), {{kp:UInt8}}, groupArray(newest.7), groupArray(newest.8)
-FROM (SELECT device, signal, {NEWEST} FROM (%s) GROUP BY device, signal ORDER BY device, signal)
-GROUP BY device ORDER BY device
+SELECT {{ko:UInt64}}, {{ns:Int64}}, count() OVER (), argMax(s.twin_type, newest), device, groupArray(signal),
+       groupArray(s.ts_ns), groupArray(s.known_ns), groupArray(s.value), groupArray(s.quality), groupArray(s.seq),
+       {{kp:UInt8}}, groupArray(s.ko), groupArray(s.kr)
+FROM (%s) AS s GROUP BY device ORDER BY device
 """  # noqa: S608
 
 
@@ -36,6 +37,7 @@ class Snapshots:
     def __init__(self) -> None:
         self._last: dict[int, Snapshot] = {}
         self._rows: dict[int, int] = {}
+        self._made: dict[int, float] = {}
 
     def count(self, kp: int, rows: int) -> None:
         """So many samples of a partition were stored."""
@@ -44,7 +46,9 @@ class Snapshots:
     def due(self, kp: int, known_ns: int) -> bool:
         """Is it time, the newest stored arrival of the partition being `known_ns`?"""
         last = self._last.get(kp)
-        return last is None or self._rows.get(kp, 0) >= EVERY_ROWS or known_ns - last.ns >= EVERY_NS
+        if last is None or self._rows.get(kp, 0) >= EVERY_ROWS:
+            return True
+        return known_ns - last.ns >= EVERY_NS and time.monotonic() - self._made[kp] >= PAUSE_SECS
 
     def make(self, client: ClickHouse, kp: int, ko: int) -> Snapshot | None:
         """Make the snapshot of a partition at `ko`, all records below being stored; None where it has no samples."""
@@ -62,8 +66,8 @@ class Snapshots:
             if last is not None
             else f"SELECT {SERIES} FROM samples WHERE {until} AND ko < {ko}"  # noqa: S608
         )
-        client.run(_MAKE % source, {"kp": kp, "ko": ko, "ns": snapshot.ns})
-        self._last[kp], self._rows[kp] = snapshot, 0
+        client.run(_MAKE % newest_of_each(source), {"kp": kp, "ko": ko, "ns": snapshot.ns})
+        self._last[kp], self._rows[kp], self._made[kp] = snapshot, 0, time.monotonic()
         return snapshot
 
     def _newest_arrival(self, client: ClickHouse, kp: int, ko: int, last: Snapshot | None) -> int:

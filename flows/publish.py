@@ -24,8 +24,9 @@ def live_records(out: ShardOutput, *, shard: str, partition: int) -> list[Record
     """Live values, alerts and command requests; their ids depend on the input only, so a repeat is recognised."""
     records: list[Record] = []
     for lane in out.lanes:
-        table = samples_table(_newest(lane.readings), lane.twin, lane.names)
-        records += blocks("twin-live", table, shard=shard, partition=partition, twin_type=lane.twin.name)
+        if len(lane.readings):
+            table = samples_table(_newest(lane.readings), lane.twin, lane.names)
+            records += blocks("twin-live", table, shard=shard, partition=partition, twin_type=lane.twin.name)
         for alert in lane.alerts:
             value = {**asdict(alert), "twin_type": lane.twin.name, "shard": shard}
             value["cause"] = value.pop("message")
@@ -70,15 +71,20 @@ def settled_records(out: ShardOutput, *, shard: str, partition: int) -> list[Rec
 
 
 def _tables(lane: LaneOutput, shard: str, partition: int) -> list[Record]:
+    """Only what has rows is built: most fetches bring no late sample, no anomaly, no closed window."""
     twin, names = lane.twin, lane.names
-    tables = [
-        ("readings", samples_table(lane.readings, twin, names)),
-        ("windows", windows_table(lane.windows, twin, names)),
-        ("late", samples_table(lane.late, twin, names)),
-        *(("anomalies", anomalies_table(f.anomalies, f.detect, twin, names)) for f in lane.found),
-    ]
-    if lane.rows is not None:
+    tables = []
+    if len(lane.readings):
+        tables.append(("readings", samples_table(lane.readings, twin, names)))
+    if lane.windows.series.size:
+        tables.append(("windows", windows_table(lane.windows, twin, names)))
+    if len(lane.late):
+        tables.append(("late", samples_table(lane.late, twin, names)))
+    if lane.rows is not None and lane.rows.ts_ns.size:
         tables.append(("rows", rows_table(lane.rows, twin, names)))
+    for found in lane.found:
+        if found.anomalies.ts_ns.size:
+            tables.append(("anomalies", anomalies_table(found.anomalies, found.detect, twin, names)))
     return [r for t, x in tables for r in blocks(t, x, shard=shard, partition=partition, twin_type=twin.name)]
 
 
@@ -135,14 +141,17 @@ class StatePublisher:
         self._known: set[str] = set()
         self._next_ns = 0
 
-    def push(self, out: ShardOutput, *, newest_arrival_ns: int, shard: str, partition: int) -> list[Record]:
-        """Note what changed; the states that are due."""
+    def note(self, out: ShardOutput) -> None:
+        """Note what changed."""
         for lane in out.lanes:
             changed = self._changed.setdefault(lane.twin.name, set())
             if lane.twin.name not in self._known:
                 changed |= set(range(lane.state.devices))
                 self._known.add(lane.twin.name)
             changed |= set(lane.changed.tolist())
+
+    def due(self, out: ShardOutput, *, newest_arrival_ns: int, shard: str, partition: int) -> list[Record]:
+        """The states to tell now, `out` noted; ask only where they will be delivered, they count as told."""
         if newest_arrival_ns < self._next_ns:
             return []
         self._next_ns = newest_arrival_ns + STATE_EVERY_NS

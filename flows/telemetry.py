@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +18,7 @@ from typing import TypeAlias
 from bytewax import operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
-from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.recovery import RecoveryConfig
 from bytewax.testing import run_main
 
 from connectors.kafka_commit import Record, Settled
@@ -27,6 +28,7 @@ from flows.health import serve
 from flows.publish import StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
 from flows.shard import Shard
+from flows.state_folder import StateFolder
 from flows.warm import warm_in_two
 from operators.definition import Fleet
 from operators.definition_yaml import load_fleet
@@ -47,10 +49,13 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
     Bytewax does not tell a logic its key: a new one learns it from its first fetch, a resumed one from its log's name.
     """
 
-    def __init__(self, fleet: Fleet, folder: Path, resume: Checkpoint | None) -> None:
+    def __init__(
+        self, fleet: Fleet, folder: Path, delivered: Mapping[int, int | None], resume: Checkpoint | None
+    ) -> None:
         self._core = Shard(fleet.type_of)
         self._states = StatePublisher()
         self._folder = folder
+        self._delivered = delivered
         self._log: StateLog | None = None
         if resume is not None:
             self._log = StateLog(folder, resume[0].partition(".")[0])
@@ -61,14 +66,17 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
         return [self._one(frames) for frames in values], StatefulBatchLogic.RETAIN
 
     def _one(self, frames: Frames) -> Made:
-        shard = SHARDS[frames.partition]
+        partition, shard = frames.partition, SHARDS[frames.partition]
         if self._log is None:
             self._log = StateLog(self._folder, shard)
         out = self._core.push(frames)
-        live = live_records(out, shard=shard, partition=frames.partition)
-        settled = settled_records(out, shard=shard, partition=frames.partition)
+        self._states.note(out)
+        live = live_records(out, shard=shard, partition=partition)
+        if frames.end_offset <= (self._delivered.get(partition) or 0):  # replayed to rebuild state
+            return live, Settled(frames.end_offset)
+        settled = settled_records(out, shard=shard, partition=partition)
         newest = int(frames.arrival.max(initial=0))
-        settled += self._states.push(out, newest_arrival_ns=newest, shard=shard, partition=frames.partition)
+        settled += self._states.due(out, newest_arrival_ns=newest, shard=shard, partition=partition)
         return live, Settled(frames.end_offset, settled)
 
     def snapshot(self) -> Checkpoint:
@@ -78,12 +86,12 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
         return at.file, at.length, at.version
 
 
-def build(settings: FlowSettings, fleet: Fleet, worker: Worker) -> Dataflow:
+def build(fleet: Fleet, worker: Worker, state: StateFolder) -> Dataflow:
     """The dataflow; read it top-down."""
     flow = Dataflow("telemetry")
 
     fetched = op.input("samples", flow, ShardSource(worker))  # (shard, Frames)
-    made = op.stateful_batch("shard", fetched, lambda resume: ShardLogic(fleet, settings.state / "shards", resume))
+    made = op.stateful_batch("shard", fetched, lambda resume: ShardLogic(fleet, state.shards, worker.committed, resume))
     live = op.map_value("live", made, lambda both: both[0])
     settled = op.map_value("settled", made, lambda both: both[1])
 
@@ -93,12 +101,20 @@ def build(settings: FlowSettings, fleet: Fleet, worker: Worker) -> Dataflow:
 
 
 class WatchedWorker(Worker):
-    """A worker that notes when it last asked for input, so that somebody else can tell whether it turns."""
+    """A worker that notes when it last asked for input, so that somebody else can tell whether it turns.
 
-    def __init__(self, bootstrap: str, *, topic: str, group: str) -> None:
-        super().__init__(bootstrap, topic=topic, group=group)
+    It resumes no earlier than where a person said that what lies before is lost.
+    """
+
+    def __init__(self, settings: FlowSettings, losses: Mapping[int, int]) -> None:
+        super().__init__(settings.kafka, topic=settings.topic, group=settings.group)
         self.turned = 0.0
         self.records = 0
+        self._losses = losses
+
+    def add(self, partition: int, resume: int | None) -> None:
+        """As `Worker.add`."""
+        super().add(partition, None if resume is None else max(resume, self._losses.get(partition, 0)))
 
     def take(self, partition: int) -> list[Frames]:
         """As `Worker.take`."""
@@ -117,7 +133,8 @@ class WatchedWorker(Worker):
 
 def run(settings: FlowSettings) -> None:
     """Run until SIGTERM: then sources stop, windows keep their state, and a last snapshot and commit are made."""
-    worker = WatchedWorker(settings.kafka, topic=settings.topic, group=settings.group)
+    state = StateFolder(settings.state)
+    worker = WatchedWorker(settings, state.accepted_losses())
     if settings.health_port:
         serve(settings.health_port, worker.why_not_ready, lambda: {"twinflow_flow_records_total": worker.records})
     fleet = load_fleet(settings.fleet, settings.types)
@@ -125,20 +142,18 @@ def run(settings: FlowSettings) -> None:
     wait_for_topic(settings.kafka, settings.topic, len(SHARDS), stop=worker.drain)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain.set())
-    recovery = settings.state / "recovery"
-    if not recovery.exists():
-        recovery.mkdir(parents=True, mode=0o700)
-        init_db_dir(recovery, 1)
-    run_main(
-        build(settings, fleet, worker),
-        epoch_interval=timedelta(seconds=settings.epoch_secs),
-        recovery_config=RecoveryConfig(recovery, timedelta(0)),
-    )
+    with state.owned():
+        run_main(
+            build(fleet, worker, state),
+            epoch_interval=timedelta(seconds=settings.epoch_secs),
+            recovery_config=RecoveryConfig(state.prepare(), timedelta(0)),
+        )
 
 
 def main() -> int:
     """Entry of the process; the last line on stderr says why it ended, when it was not asked to."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kafka").setLevel(logging.WARNING)
     try:
         run(FlowSettings.from_environment("telemetry"))
     except (TwinflowError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Questions to a real ClickHouse engine, asked as the read-only user; the rows are put there as the writer puts them."""
+"""Questions to a real ClickHouse engine, asked as the read-only user; rows are put there as the writer does it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,12 @@ def samples_rows(*, ko: int = 0, n: int = 5_000, device: str = "pump-1", known_a
     """10 Hz of two signals, one record per sample."""
     i = np.arange(n)
     ts = T0 + i // 2 * 100_000_000
-    return pa.table(
-        {
-            "twin_type": ["pump"] * n, "device": [device] * n, "signal": np.where(i % 2 == 0, "flow", "pressure").tolist(),
-            "ts_ns": ts, "known_ns": ts + known_after_ns, "value": np.sin(i / 50) + i % 2, "quality": np.zeros(n, np.uint8),
-            "seq": i, "source_offset": i, "kp": np.zeros(n, np.uint8), "ko": (ko + i).astype(np.uint64),
-            "kr": np.zeros(n, np.uint32),
-        }
-    )  # fmt: skip
+    signal = ["flow" if k % 2 == 0 else "pressure" for k in i]
+    names = {"twin_type": ["pump"] * n, "device": [device] * n, "signal": signal}
+    times = {"ts_ns": ts, "known_ns": ts + known_after_ns, "value": np.sin(i / 50) + i % 2}
+    place = {"seq": i, "source_offset": i, "ko": (ko + i).astype(np.uint64)}
+    zeros = {"quality": np.zeros(n, np.uint8), "kp": np.zeros(n, np.uint8), "kr": np.zeros(n, np.uint32)}
+    return pa.table({**names, **times, **place, **zeros})
 
 
 def alert(ident: str, state: str, ts: int, ko: int, *, known: int | None = None, **more: Any) -> Row:

@@ -157,3 +157,17 @@ def until(ready: Callable[[], bool], *, what: str, within_secs: float = 60.0) ->
 def count(client: ClickHouse, table: str) -> int:
     """Rows that are physically there, duplicates too."""
     return int(client.rows(f"SELECT count() FROM {table}")[0][0])
+
+
+def produced(tables: Sequence[tuple[int, pa.Table]]) -> list[tuple[object, ...]]:
+    """Rows of the table samples that these blocks must become, sorted."""
+    names = ("device", "signal", "ts_ns", "arrival_ns", "value", "quality", "seq", "offset")
+    rows = [(p, *row) for p, t in tables for row in zip(*(t[n].to_pylist() for n in names), strict=True)]
+    return sorted(rows)
+
+
+def stored(client: ClickHouse, table: str = "samples") -> list[tuple[object, ...]]:
+    """The same columns, as they physically are in the history."""
+    offset = "source_offset" if table == "samples" else "0"
+    columns = f"kp, device, signal, ts_ns, known_ns, value, quality, seq, {offset}"
+    return sorted(client.rows(f"SELECT {columns} FROM {table}"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import count, islice
 
 import numpy as np
 
@@ -43,20 +45,28 @@ BAD = (
 START_S = 1_700_000_000
 
 
-def messages(count: int, seed: int = 3) -> tuple[list[bytes], list[int]]:
-    """Values and arrivals (ns) of `count` messages in log order."""
+def stream(
+    seed: int = 3, *, start_ns: int = START_S * 10**9, step_ns: int = 40_000_000, suffix: str = ""
+) -> Iterator[tuple[bytes, int]]:
+    """Value and arrival (ns) of one message after the other, `step_ns` apart, without end.
+
+    Args:
+        suffix: what device names end in.
+    """
     rng = np.random.default_rng(seed)
-    values: list[bytes] = []
-    arrivals: list[int] = []
-    seqs = dict.fromkeys(("pump-1", "pump-2", "probe-1"), 0)
-    for i in range(count):
-        now_ns = START_S * 10**9 + i * 40_000_000
+    seqs = dict.fromkeys((f"pump-1{suffix}", f"pump-2{suffix}", f"probe-1{suffix}"), 0)
+    for i in count():
+        now_ns = start_ns + i * step_ns
         device = list(seqs)[int(rng.integers(3))]
         seqs[device] += int(rng.choice([0, 1, 1, 1, 1, 1, 1, 1, 4]))
         ts = now_ns - int(rng.choice([0, 10**6, 5 * 10**8, 4 * 10**9], p=[0.6, 0.3, 0.08, 0.02]))
-        values.append(_one(rng, i, device, seqs[device], ts, now_ns))
-        arrivals.append(now_ns + int(rng.integers(10**7)))
-    return values, arrivals
+        yield _one(rng, i, device, seqs[device], ts, now_ns), now_ns + int(rng.integers(10**7))
+
+
+def messages(number: int, seed: int = 3) -> tuple[list[bytes], list[int]]:
+    """Values and arrivals (ns) of `number` messages in log order."""
+    values, arrivals = zip(*islice(stream(seed), number), strict=True)
+    return list(values), list(arrivals)
 
 
 def _one(rng: np.random.Generator, i: int, device: str, seq: int, ts: int, now_ns: int) -> bytes:
@@ -67,7 +77,7 @@ def _one(rng: np.random.Generator, i: int, device: str, seq: int, ts: int, now_n
         return BAD[int(rng.integers(len(BAD)))]
     if draw < 0.07:
         return json.dumps({"tick": now_ns}).encode()
-    if device == "probe-1":
+    if device.startswith("probe"):
         return json.dumps({**head, "sensor": "a", "v": round(float(rng.normal()), 3)}).encode()
     if draw < 0.10:
         return json.dumps({**head, "report": {"task": f"t{i}"} if draw < 0.09 else {"bad": 1}}).encode()

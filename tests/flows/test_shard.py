@@ -6,13 +6,11 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka_commit import Record
-from flows.encode import from_bytes
 from flows.publish import live_records, settled_records
 from flows.shard import Shard
 from operators.frames import Frames
@@ -20,6 +18,7 @@ from operators.ledger import Ledger
 from operators.state_log import StateLog
 from operators.types import State
 from tests.flows.mixed_input import FLEET, messages
+from tests.flows.telling import told
 
 COUNT = 2400
 VALUES, ARRIVALS = messages(COUNT)
@@ -28,24 +27,6 @@ CUTS = st.lists(st.integers(1, COUNT - 1), max_size=12, unique=True).map(sorted)
 
 def part(start: int, stop: int) -> Frames:
     return Frames.of(VALUES[start:stop], arrival=ARRIVALS[start:stop], first_offset=start)
-
-
-def told(records: list[Record]) -> dict[str, list[str]]:
-    """What records say, by topic, device and rule or detector, in their order."""
-    lines: dict[str, list[str]] = {}
-    for record in records:
-        if record.topic in ("ledger", "twin-live"):
-            continue
-        assert record.value is not None
-        if dict(record.headers)["content-type"] == b"application/json":
-            rows = [msgspec.json.decode(record.value)]
-        else:
-            rows = from_bytes(record.value).to_pylist()
-        for row in rows:
-            who = row.get("device") or row.get("key")
-            by = row.get("rule") or row.get("detector") or ""
-            lines.setdefault(f"{record.topic}/{who}/{by}", []).append(repr(row))
-    return lines
 
 
 def run(cuts: list[int], *, resume: bool = False) -> tuple[dict[str, list[str]], Ledger, State]:

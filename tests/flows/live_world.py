@@ -1,0 +1,190 @@
+"""A broker, a feed of everything that can happen, and `python -m flows.telemetry` that may be killed over it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from connectors.kafka_commit import PRODUCER, Record
+from connectors.kafka_flow import SHARDS
+from connectors.topic_tail import TopicTail
+from infra.kafka.topics import ensure_topics
+from operators.definition_yaml import load_fleet
+from operators.frames import Frames
+from tests.connectors.batches import Sent
+from tests.connectors.brokers import produce, until
+from tests.flows.mixed_input import PROBE, PUMP, stream
+from tests.support_kafka import BrokerProcess
+
+ROOT = Path(__file__).parents[2]
+FLEET_YAML = 'instances:\n  - {device: "pump-*", type: pump}\n  - {device: "probe-*", type: probe}\n'
+STEP_NS = 50_000_000
+
+
+class Feed:
+    """Sends a stream of its own into every partition, a message per partition and STEP_NS, until told to stop."""
+
+    def __init__(self, bootstrap: str, seed: int) -> None:
+        self._producer = Producer({**PRODUCER, "bootstrap.servers": bootstrap, "message.timeout.ms": 0, "log_level": 0})
+        self._start_ns = time.time_ns()
+        self._streams = [
+            stream(seed + p, start_ns=self._start_ns, step_ns=STEP_NS, suffix=f"-{seed}-{p:02}")
+            for p in range(len(SHARDS))
+        ]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.refused: list[str] = []
+
+    def _run(self) -> None:
+        steps = 0
+        while not self._stop.wait(0.01):
+            while self._start_ns + steps * STEP_NS <= time.time_ns():
+                self._step()
+                steps += 1
+            self._producer.poll(0)
+        assert self._producer.flush(60) == 0
+
+    def _step(self) -> None:
+        for p, messages in enumerate(self._streams):
+            self._send(p, next(messages)[0])
+
+    def _send(self, partition: int, value: bytes) -> None:
+        self._producer.produce(
+            "samples", value, partition=partition, on_delivery=lambda e, _m: self.refused.append(str(e)) if e else None
+        )
+
+    def __enter__(self) -> Feed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        assert self.refused == []
+
+
+class World:
+    """Everything one sequence of mishaps happens to.
+
+    Args:
+        folder: an empty one.
+        fleet: text of the fleet file.
+        types: twin types by name, as YAML.
+    """
+
+    def __init__(self, folder: Path, fleet: str = FLEET_YAML, **types: str) -> None:
+        self.data = folder / "data"
+        self.fleet, self.types = folder / "fleet.yaml", folder / "types"
+        self.types.mkdir(parents=True)
+        self.fleet.write_text(fleet)
+        for name, text in (types or {"pump": PUMP, "probe": PROBE}).items():
+            (self.types / f"{name}.yaml").write_text(text)
+        self.type_of = load_fleet(self.fleet, self.types).type_of
+        self.log = folder / "flow.log"
+        self.server = BrokerProcess(folder / "kafka")
+        self.bootstrap = self.server.start()
+        ensure_topics(self.bootstrap)
+        self._asking = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "telemetry", "log_level": 0})
+
+    def close(self) -> None:
+        """Stop the broker."""
+        self._asking.close()
+        self.server.stop(signal.SIGKILL)
+
+    @contextmanager
+    def flow(self, epoch_secs: float = 0.2) -> Iterator[subprocess.Popen[bytes]]:
+        """The flow as a process of its own; killed at the end if it still runs."""
+        own = {
+            "TWINFLOW_KAFKA": self.bootstrap,
+            "TWINFLOW_DATA": str(self.data),
+            "TWINFLOW_FLEET": str(self.fleet),
+            "TWINFLOW_TYPES": str(self.types),
+            "TWINFLOW_EPOCH_SECS": str(epoch_secs),
+        }
+        with self.log.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "flows.telemetry"], cwd=ROOT, env=os.environ | own, stdout=log, stderr=log
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def drain(self, process: subprocess.Popen[bytes]) -> None:
+        """Stop the flow as `up` does."""
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, self.log.read_text()
+
+    def committed(self) -> dict[int, int]:
+        """Source offsets the flow has committed."""
+        found = self._asking.committed([TopicPartition("samples", p) for p in range(len(SHARDS))], timeout=20)
+        return {tp.partition: max(tp.offset, 0) for tp in found}
+
+    def state_bytes(self) -> int:
+        """Bytes in the state logs."""
+        return sum(path.stat().st_size for path in (self.data / "state" / "telemetry" / "shards").glob("*.log"))
+
+    def live_ends(self) -> int:
+        """Records on the live path, shard by shard added up."""
+        parts = [TopicPartition("twin-live", p) for p in range(len(SHARDS))]
+        return sum(self._asking.get_watermark_offsets(part, timeout=20)[1] for part in parts)
+
+    def await_progress(self, process: subprocess.Popen[bytes], records: int) -> None:
+        """Wait until the flow has committed so many more records."""
+        goal = sum(self.committed().values()) + records
+
+        def there() -> bool:
+            assert process.poll() is None, self.log.read_text()
+            return sum(self.committed().values()) >= goal
+
+        until(there, f"{records} more records", 60)
+
+    def await_end(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until the flow has committed all that `samples` holds."""
+        tail = TopicTail(self.bootstrap, "samples")
+        ends = tail.ends()
+        tail.close()
+
+        def there() -> bool:
+            assert process.poll() is None, self.log.read_text()
+            return self.committed() == ends
+
+        until(there, f"the end of samples {ends}", 90)
+
+    def tick(self) -> None:
+        """One tick into every partition."""
+        ticks = [Sent(None, b'{"tick":%d}' % time.time_ns())]
+        for p in range(len(SHARDS)):
+            produce(self.bootstrap, "samples", ticks, partition=p)
+
+    def run_to_end(self) -> None:
+        """Let the flow work all off, and drain it."""
+        with self.flow() as process:
+            self.await_end(process)
+            self.drain(process)
+
+    def read(self, topic: str) -> list[Frames]:
+        """All of a topic, read_committed."""
+        tail = TopicTail(self.bootstrap, topic)
+        try:
+            return list(tail.read())
+        finally:
+            tail.close()
+
+    def records(self, topic: str) -> list[Record]:
+        """All records of a topic, read_committed, in the order of each partition."""
+        return [
+            Record(topic, f.key(row), f.value(row), tuple(f.headers.get(row, {}).items()), f.partition)
+            for f in self.read(topic)
+            for row in range(len(f))
+        ]
