@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="twinflow",
     help="Digital twins as one stream pipeline: start it, look at it, stop it.",
-    epilog="Example: twinflow up --no-browser, then in a second terminal: twinflow status",
+    epilog="Also: lint, paths, version. Example: twinflow up --no-browser",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -163,7 +163,7 @@ def flow(
     return cli_flow.flow(folders, settings, wish)
 
 
-@app.command(epilog="Example: twinflow paths --json")
+@app.command(hidden=True, epilog="Example: twinflow paths --json")
 def paths(as_json: JsonOption = False, data: DataOption = None) -> int:
     """Show where everything lies."""
     from infra.cli_run import listing
@@ -192,14 +192,14 @@ def asof(
     config: ConfigOption = None,
     assign: SetOption = None,
 ) -> int:
-    """Show all twins at one instant; the same T and K give the same bytes."""
+    """Show all twins at one instant, as it was known at another."""
     from infra.cli_asof import history_url, show
 
     folders, settings = _load(data, config, assign)
     return show(at, known_at, twin, history_url(folders, settings), as_json=as_json)
 
 
-@app.command(epilog="Example: twinflow version")
+@app.command(hidden=True, epilog="Example: twinflow version")
 def version(as_json: JsonOption = False) -> int:
     """Show the version."""
     from infra.cli_run import listing, versions
@@ -215,7 +215,7 @@ def backtest(
     more: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="More input.", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Run the telemetry core over files: windows, rows, anomalies as Parquet."""
+    """Run the telemetry core over files; tables as Parquet."""
     from infra.cli_backtest import run_backtest
 
     return run_backtest([*(inputs or ()), *(more or ())], definition, output, as_json=as_json)
@@ -244,7 +244,7 @@ def run_tests(context: typer.Context) -> int:
     return testing.run_tests(context.args)
 
 
-@app.command(epilog="Example: twinflow lint")
+@app.command(hidden=True, epilog="Example: twinflow lint")
 def lint() -> int:
     """Check formatting, style and types."""
     from infra import testing
