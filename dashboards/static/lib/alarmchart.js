@@ -8,10 +8,10 @@ import { ns } from "./shared.js";
 
 const BEFORE_MS = 90_000, AFTER_MS = 60_000, MOST_MS = 3_600_000, POINTS = 400, FRESH_MS = 10_000;
 
-/** {root, show(alarm), destroy()}: asks again while the alarm is open and time is live. */
-export function alarmChart() {
+/** {root, unit, show(alarm), destroy()}: asks again while the alarm is open and time is live; `known()` when the unit came. */
+export function alarmChart(known) {
   const area = h("div.tf-alarmchart"), note = h("p.tf-note"), root = h("div", {}, area, note);
-  let chart = null, shown = "", askedMs = 0, turn = 0, definition = null;
+  let chart = null, shown = "", askedMs = 0, turn = 0, definition = null, unitNow = "";
 
   function span(a) {
     const from = a.raised - BEFORE_MS, end = a.returned ? a.returned + AFTER_MS : clock.nowMs();
@@ -32,7 +32,8 @@ export function alarmChart() {
         get("series", { twin: a.twin, signals: name, from_ns: ns(from), to_ns: ns(to), points: POINTS })]);
       if (mine !== turn || !area.isConnected) return;
       definition = state;
-      const series = answer.signals?.[name], signal = about(a, name, state);
+      const series = answer.signals?.[name], signal = about(a, name, state), found = quantity(signal)[1];
+      if (found !== unitNow) { unitNow = found; known(); }
       if (!series?.t?.length) { drop(); put(note, `The history holds no ${title(name).toLowerCase()} around ${utc(a.raised)}.`); return; }
       chart ??= panel(U, area, signal, { last: true, height: 132, alarms: () => [a], ranked: true, onZoom: () => {} });
       chart.size(area.clientWidth);
@@ -58,5 +59,5 @@ export function alarmChart() {
   function drop() { chart?.destroy(); chart = null; area.replaceChildren(); }
   const resized = new ResizeObserver(() => chart?.size(area.clientWidth));
   resized.observe(area);
-  return { root, show, recolour: () => chart?.recolour(), destroy() { turn++; drop(); resized.disconnect(); } };
+  return { root, get unit() { return unitNow; }, show, recolour: () => chart?.recolour(), destroy() { turn++; drop(); resized.disconnect(); } };
 }

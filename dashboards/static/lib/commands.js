@@ -56,8 +56,8 @@ export function line(c) {
 /** Verdict sentence and next step of a command. */
 export function verdict(c) {
   const [, strong, said] = result(c), sent = "dispatched" in c.stageMs;
-  if (c.end === "refused") return [`Refused${said ? `: ${said}` : ""}${/[.]$/.test(said) ? "" : "."} ${sent ? "" : "Nothing was sent to the device."}`.trim(), c.next ?? "Change what the reason names, then ask again."];
-  if (c.end === "timed_out") return [`${title(said)}${/[.]$/.test(said) ? "" : "."} The device may or may not have acted; its reported state decides.`, c.next ?? "Look at the twin before asking again."];
+  if (c.end === "refused") return [`Refused${said ? `: ${said}` : ""}${/[.]$/.test(said) ? "" : "."} ${sent ? "" : "Nothing was sent to the device."}`.trim(), c.next ?? "change what the reason names, then ask again."];
+  if (c.end === "timed_out") return [`${title(said)}${/[.]$/.test(said) ? "" : "."} The device may or may not have acted; its reported state decides.`, c.next ?? "look at the twin before asking again."];
   return [`${title(strong || said)}.`, c.next ?? ""];
 }
 

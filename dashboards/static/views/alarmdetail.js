@@ -23,7 +23,7 @@ export default function alarmdetail(host) {
       root.replaceChildren(box.root);
       return;
     }
-    const key = a ? JSON.stringify([a.id, a.kind, a.cause, a.score, a.threshold, a.ranked, a.count, a.acked, a.returned, a.shelved, gate(), canShelve(), clock.live]) : "none";
+    const key = a ? JSON.stringify([a.id, a.kind, a.cause, a.score, a.threshold, a.ranked, a.count, a.acked, a.returned, a.shelved, gate(), canShelve(), clock.live, chart?.unit]) : "none";
     if (key !== built) {
       if (a?.id !== shown?.id) { asking = null; chart?.destroy(); chart = null; }
       shown = a;
@@ -55,7 +55,7 @@ export default function alarmdetail(host) {
     button = gate() && live ? h("button.tf-button.tf-primary", { type: "button", onclick: () => acknowledge([a]) }, h("span", {}, "Acknowledge"), h("kbd", {}, "A")) : null;
     const aside = canShelve() && (a.kind === "open" || a.kind === "acked") ? h("button.tf-button", { type: "button", onclick: () => ask(a) }, "Shelve…", h("kbd", {}, "S")) : null;
     said = h("p.tf-hint", { role: "status", hidden: true });
-    chart ??= alarmChart();
+    chart ??= alarmChart(draw);
     const what = a.signal || a.ranked?.[0]?.[0];
     box.body.append(h("div.tf-causebody", {}, h("p.tf-causetext", {}, a.cause || "No cause was given."),
       h("div.tf-actions", {}, button, aside, h("button.tf-button", { type: "button", onclick: () => { clock.set({ atMs: a.raised + clock.spanMs / 5 }); go("twin", { id: a.twin }); } }, `Open at ${utc(a.raised)}`),
@@ -82,7 +82,7 @@ export default function alarmdetail(host) {
 
   function life(a) {
     const source = a.source_kind === "detector" || Number.isFinite(a.score) ? `score ${number(a.score, 2)} over threshold ${number(a.threshold, 2)}`
-      : Number.isFinite(a.value) && Number.isFinite(a.threshold) ? `${number(a.value, 2)} ${a.value < a.threshold ? "under" : "over"} the limit ${number(a.threshold, 2)}` : "";
+      : Number.isFinite(a.value) && Number.isFinite(a.threshold) ? `${number(a.value, 2)} ${chart?.unit ?? ""} ${a.value < a.threshold ? "under" : "over"} the limit ${number(a.threshold, 2)} ${chart?.unit ?? ""}`.replace(/ +/g, " ").trim() : "";
     const name = a.source || a.detector || a.rule, how = [source, name ? `by ${a.ranked?.length || a.detector ? "detector" : "rule"} ${name}` : ""].filter(Boolean).join(", ");
     const steps = [[a.raised, "Raised", how, a.severity]];
     if (a.count > 1) steps.push([null, "Again and again", `${number(a.count)} times in the hour before`, "pending"]);

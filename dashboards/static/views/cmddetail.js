@@ -5,6 +5,7 @@ import { newCommand } from "../lib/newcommand.js";
 import { narrow } from "../lib/shared.js";
 
 const WORDS = { effect: "confirmed", refused: "refused", timed_out: "timed out", "": "in progress" };
+const BEFORE = { authorised: "before it was authorised", dispatched: "before it was sent", acknowledged: "before it was acknowledged", effect: "before its effect was seen" };
 const OUTCOME = { passed: "passed", refused: "refused", failed: "refused", skipped: "" };
 
 export default function cmddetail(host) {
@@ -70,8 +71,8 @@ export default function cmddetail(host) {
     return h("ol.tf-life", {}, ...STAGES.map((stage, i) => {
       const ms = c.stageMs[stage], state = { done: "passed", refused: "refused", warn: "warn", waiting: "waiting", pending: "pending" }[states[i]];
       const ended = states[i] === "refused" || states[i] === "warn", before = c.stageMs[STAGES[i - 1]];
-      const text = ms ? (i === 0 ? (c.issuer ? `by ${c.issuer}` : "") : before ? `after ${seconds(ms - before)}` : "") : ended ? result(c)[1] : states[i] === "waiting" ? "waits" : "not reached";
-      return h(`li${states[i] === "pending" ? ".tf-todo" : ""}`, {}, shape(state, 12), h("time.tf-mono", {}, ms ? utcMs(ms) : ended ? utcMs(c.endMs) : "–"), h("span", {}, h("b", {}, title(stage)), ` ${text}`));
+      const text = ms ? (i === 0 ? (c.issuer ? `by ${c.issuer}` : "") : before ? `after ${seconds(ms - before)}` : "") : ended ? BEFORE[stage] : states[i] === "waiting" ? "waits" : "not reached";
+      return h(`li${states[i] === "pending" ? ".tf-todo" : ""}`, {}, shape(state, 12), h("time.tf-mono", {}, ms ? utcMs(ms) : ended ? utcMs(c.endMs) : "–"), h("span", {}, h("b", {}, ended && !ms ? title(result(c)[1]) : title(stage)), ` ${text}`));
     }));
   }
 

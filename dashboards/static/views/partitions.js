@@ -56,7 +56,7 @@ export default function partitions(host) {
       else if (Math.abs(mark) < 60_000) set(r.mark, number(-mark / 1000, 1), "s");
       else set(r.mark, `${mark > 0 ? "−" : "+"}${since(Math.abs(mark))}`);
       set(r.late, number(p.late ?? 0), "", p.late ? "" : " tf-dim");
-      set(r.missing, number(p.missing ?? 0), "", p.holes ? " tf-bad1" : p.missing ? " tf-strong" : " tf-dim");
+      set(r.missing, number((p.missing ?? 0) + (p.holes ?? 0)), "", p.holes ? " tf-bad1" : p.missing ? " tf-strong" : " tf-dim");
       r.missing.root.title = p.holes ? `${number(p.holes)} records of this partition are in no entry of the ledger` : "Samples that devices numbered and never sent";
     }
     const nodes = list.map((p) => rows.get(p.shard).root);
