@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from connectors.kafka_flow import SHARDS
 from connectors.ledger_reader import RESULTS, LedgerReader
+from connectors.topic_tail import TopicError
 from flows.ledger_check import STOPPED, Finding, ShardAudit, audit
 from infra.address import kafka_address
 from infra.errors import ExitCode, UsageFault
@@ -19,6 +21,8 @@ from operators.ledger import Ledger
 from operators.times import nanos_of_text
 
 CUT_SECS = 10.0
+SETTLE_SECS = 3.0
+"""A result may become readable this much later than the offset it was committed with."""
 BETWEEN_SECS = 0.1
 
 
@@ -88,10 +92,13 @@ def examine(bootstrap: str, since: Since, *, patience_secs: float) -> Report:
     reader = LedgerReader(bootstrap, since_ns=since.ns)
     try:
         goal = reader.ends()
+        reached = math.inf
         while True:
-            committed = reader.committed()
+            committed = _committed(reader)
             complete = all((committed[p] or reader.since[p]) >= end for p, end in goal.items())
-            over = time.monotonic() - started >= patience_secs
+            now = time.monotonic()
+            reached = min(reached, now) if complete else math.inf
+            over = now - started >= patience_secs or now - reached >= SETTLE_SECS
             if complete or over:
                 reader.read()
                 facts = reader.facts(committed)
@@ -103,6 +110,18 @@ def examine(bootstrap: str, since: Since, *, patience_secs: float) -> Report:
             time.sleep(BETWEEN_SECS)
     finally:
         reader.close()
+
+
+def _committed(reader: LedgerReader) -> dict[int, int | None]:
+    """The committed offsets; a broker that has just come back refuses to tell them for a moment."""
+    deadline = time.monotonic() + CUT_SECS
+    while True:
+        try:
+            return reader.committed()
+        except TopicError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(BETWEEN_SECS)
 
 
 def _fields(report: Report) -> dict[str, object]:

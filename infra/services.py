@@ -201,7 +201,24 @@ def page(stack: Stack) -> None:
     )
 
 
-PARTS: tuple[Callable[[Stack], None], ...] = (kafka, history, ticker, telemetry, history_writer, page)
+def simulator(stack: Stack) -> None:
+    """Simulated vehicles, machines and a pump, so that a first start shows something; `scenario=none` leaves it out."""
+    scenario = stack.settings.text("scenario")
+    if scenario == "none":
+        return
+    command = (sys.executable, "-m", "flows.simulate", "--kafka", stack.endpoints["kafka"], "--scenario", scenario)
+    stack.services.append(
+        Service(
+            "simulator",
+            lambda: command,
+            ready=lambda: "",
+            env=stack.env(),
+            after=(*stack.running("kafka"), "telemetry", "page"),
+        )
+    )
+
+
+PARTS: tuple[Callable[[Stack], None], ...] = (kafka, history, ticker, telemetry, history_writer, page, simulator)
 """In this order, so that a later part finds the addresses of an earlier one in `endpoints`."""
 
 

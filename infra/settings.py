@@ -54,6 +54,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("history_reader_password", "", "of its user reader, who only reads", secret=True),
     Setting("fleet", "", "file that says which device is of which type; the shipped one unless set"),
     Setting("types", "", "folder of the twin types; the shipped one unless set"),
+    Setting(
+        "scenario",
+        "default",
+        "what is simulated: default, healthy, none",
+        form=r"default|healthy|none",
+        form_help="a scenario",
+    ),
     Setting("page_port", 8050, "port of the page; the next free one unless set", low=1),
 )
 

@@ -1,0 +1,1 @@
+"""Plants that simulate devices: small deterministic state-space models, many devices at once, and a fleet of them."""
