@@ -53,6 +53,9 @@ class _Known:
     column: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
+LEAST_SILENCE_NS = 5_000_000_000
+
+
 class LiveValues:
     """All that `twin-live` said, bounded: at most MOST_TWINS twins, and an arena of points of fixed size.
 
@@ -207,13 +210,14 @@ class LiveValues:
 
 
 def silence_limit_ns(kind: TwinType) -> int:
-    """How long a twin may be silent: 3 periods of its fastest signal + 0.35 s; its idle time-out where none has a rate.
+    """How long a twin may be silent: 3 periods of its fastest signal + 0.35 s, at least LEAST_SILENCE_NS; its idle
+    time-out where none has a rate. A value is old much sooner; a twin is not gone because the broker took a breath.
 
-    >>> silence_limit_ns(TwinType("probe", 1, (Signal("a", rate_hz=10.0), Signal("b", rate_hz=1.0))))
-    650000000
+    >>> silence_limit_ns(TwinType("probe", 1, (Signal("a", rate_hz=10.0), Signal("b", rate_hz=0.1))))
+    5000000000
     """
     fastest = max((s.rate_hz for s in kind.signals), default=0.0)
-    return stale_limit_ns(fastest) if fastest > 0 else kind.idle_timeout_ns
+    return max(stale_limit_ns(fastest), LEAST_SILENCE_NS) if fastest > 0 else kind.idle_timeout_ns
 
 
 def stale_limit_ns(rate_hz: float) -> int:

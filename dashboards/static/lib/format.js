@@ -26,7 +26,7 @@ export function spanOf(signal) {
 
 /** [digits text, unit text] of a signal's value; the signal carries unit and ranges. */
 export function quantity(signal, value = signal.value) {
-  const unit = UNITS[signal.unit] ?? String(signal.unit ?? "").replace("degC", "°C");
+  const unit = UNITS[signal.unit] ?? String(signal.unit ?? "").replace("degC", "°C").replace(/[{}]/g, "");
   if (typeof value === "string") return [value, ""];
   if (typeof value === "boolean") return [value ? "yes" : "no", ""];
   return [number(value, decimals(spanOf(signal))), unit];

@@ -30,7 +30,7 @@ export default function cause(host) {
   }
 
   function panel(alarm, others) {
-    const box = card(`${alarm.severity === "alarm" ? "Alarm" : "Warning"} ${alarm.id}`);
+    const box = card(`${alarm.severity === "alarm" ? "Alarm" : "Warning"} ${alarm.id.slice(0, 8)}`);
     const said = alarm.acknowledged ? h("span.tf-note", {}, `acknowledged by ${alarm.acknowledged.who}`) : h("span.tf-unacked", {}, "not acknowledged");
     box.note.replaceWith(said);
     box.root.classList.add(alarm.severity === "alarm" ? "tf-red" : "tf-amber");
