@@ -1,4 +1,4 @@
-"""The fixture server with alarms, commands and a pipeline in all their states, in the shapes of docs/api.md. For tests only.
+"""The fixture server with alarms, commands and a pipeline in all their states, shaped as the API. For tests only.
 
 Further modes: `refusing` (the gate refuses), `unbalanced` (records missing), `stopped` (telemetry stands), `quiet` (no
 alarm, no command, no dead letter).
@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -23,21 +24,8 @@ SECOND = base.SECOND
 NOW = base.STARTED
 STAGES = ("requested", "authorised", "dispatched", "acknowledged", "effect")
 
-# twin, signal, source, severity, priority, minutes ago, returned after s, acknowledged by, times in the hour, cause
-ROWS: tuple[tuple[str, str, str, str, str, float, float | None, str | None, int, str], ...] = (
-    ("P-07", "flow", "hydraulics", "alarm", "P1", 1.6, None, None, 1, base.ALARM_CAUSE),
-    ("P-13", "motor_current", "jumps", "alarm", "P1", 23, None, None, 1, "Motor current is 2.3 times the fleet median at the same flow; the impeller drags."),
-    ("P-21", "body_temp", "motor_hot", "warn", "P2", 92, None, None, 1, "Motor body is 2.1 K above the fleet median; fouling is likely."),
-    ("P-24", "pressure", "overpressure", "warn", "P2", 2, None, None, 1, "Pressure is 0.2 bar above its limit of 0.6 bar."),
-    ("P-30", "vibration_pump", "jumps", "warn", "P2", 33, None, None, 4, "Vibration of the pump has doubled in 6 days."),
-    ("P-31", "supply", "jumps", "warn", "P3", 201, None, None, 14, "Supply varies by 7 %, twice its usual spread."),
-    ("P-11", "pressure", "overpressure", "warn", "P2", 102, 38, None, 1, "Pressure was 0.2 bar over its limit for 38 s."),
-    ("P-02", "flow", "flow_low", "warn", "P2", 134, 9, None, 2, "Flow was under 29 l/min for 9 s."),
-    ("P-04", "body_temp", "motor_hot", "alarm", "P1", 49, None, "m.ruiz", 1, "Motor body has crossed 95 °C and climbs 0.6 °C/min."),
-    ("P-05", "fluid_temp", "jumps", "warn", "P2", 181, None, "k.lind", 1, "Fluid is 2.1 K above the model; fouling is likely."),
-    *((f"P-{i:02d}", "flow", "flow_low", "warn", "P3", 200 + 47 * (i - 14), None, "k.lind", 1, "Flow is low.") for i in range(14, 20)),
-    *((f"P-{i:02d}", "supply", "jumps", "warn", "P3", 300 + 31 * (i - 8), 60, "j.osei", 1, "Supply jumped.") for i in range(8, 11)),
-)  # fmt: skip
+RANKED = [["flow", 0.61], ["motor_current", 0.24], ["vibration_pump", 0.09], ["body_temp", 0.06]]
+PLANT = json.loads((Path(__file__).parent / "plant.json").read_text("utf-8"))
 SHELVED = {
     "P-31": {
         "who": "k.lind",
@@ -74,9 +62,9 @@ class Plant:
     def alarms(self, now: int) -> list[dict[str, Any]]:
         found = []
         ended = [self.life(c, now) for c in self.asked]
-        for number, row in enumerate(ROWS):
-            twin, signal, source, severity, priority, minutes, after, who, count, cause = row
-            raised = base.RAISED if number == 0 else NOW - int(minutes * 60) * SECOND
+        for number, row in enumerate(PLANT["alarms"]):
+            twin, source, after, who = row["twin"], row["source"], row["returned_after"], row["who"]
+            raised = NOW - int(row["minutes"] * 60) * SECOND if number else base.RAISED
             name = f"A-{2207 - number}"
             acked = {"who": who, "at_ns": raised + 252 * SECOND} if who else None
             shelved = SHELVED.get(twin)
@@ -92,23 +80,28 @@ class Plant:
                             "reason": c["why"],
                         }
             detector = source in ("hydraulics", "jumps")
-            ranked = (
-                [["flow", 0.61], ["motor_current", 0.24], ["vibration_pump", 0.09], ["body_temp", 0.06]]
-                if detector
-                else []
-            )
             returned = None if after is None else raised + int(after) * SECOND
             found.append(
                 {
-                    "id": name, "twin": twin, "type": "pump", "signal": signal, "source": source,
-                    "kind": "detector" if detector else "rule", "severity": severity, "priority": priority,
-                    "state": "open" if returned is None else "returned", "cause": cause, "raised_ns": raised,
-                    "returned_ns": returned, "returned": "" if returned is None else "below its limit again",
-                    "acknowledged": acked, "value": None if detector else 0.81, "threshold": 0.82 if detector else 0.6,
-                    "score": 0.97 if detector else None, "ranked": ranked, "count": count,
-                    "lineage": {"shard": "03gb", "offset": 8812244 - number}, **({"shelved": shelved} if shelved else {}),
+                    **{name: row[name] for name in ("twin", "signal", "source", "severity", "priority")},
+                    "id": name,
+                    "type": "pump",
+                    "kind": "detector" if detector else "rule",
+                    "state": "open" if returned is None else "returned",
+                    "cause": row["cause"] if number else base.ALARM_CAUSE,
+                    "raised_ns": raised,
+                    "returned_ns": returned,
+                    "returned": "" if returned is None else "below its limit again",
+                    "acknowledged": acked,
+                    "shelved": shelved,
+                    "value": None if detector else 0.81,
+                    "threshold": 0.82 if detector else 0.6,
+                    "score": 0.97 if detector else None,
+                    "ranked": RANKED if detector else [],
+                    "count": row["times"],
+                    "lineage": {"shard": "03gb", "offset": 8812244 - number},
                 }
-            )  # fmt: skip
+            )
         return found
 
 
@@ -148,28 +141,58 @@ STORED = (
     stored(918, 4, "P-07", "set_valve", {"open": 100}, 3, "m.ruiz"),
     stored(917, 9, "P-13", "set_speed", {"speed_rpm": 900}, 4, "rule:slow_on_drag"),
     stored(916, 300, "P-04", "stop", {}, 5, "k.lind", took=1.84, why="too hot"),
-    stored(915, 600, "P-08", "set_speed", {"speed_rpm": 3100}, 1, "planner", end="refused", detail={"checks": CHECKS},
-           reason="by the envelope: 3 100 rpm is over the limit of 2 950 rpm", why="more flow for loop 2"),
+    stored(
+        915,
+        600,
+        "P-08",
+        "set_speed",
+        {"speed_rpm": 3100},
+        1,
+        "planner",
+        end="refused",
+        detail={"checks": CHECKS},
+        reason="by the envelope: 3 100 rpm is over the limit of 2 950 rpm",
+        why="more flow for loop 2",
+    ),
     stored(914, 660, "P-21", "stop", {}, 3, "fleet", end="timed_out", took=10, reason="no acknowledgement in 10 s"),
     stored(913, 1500, "P-05", "set_speed", {"speed_rpm": 1400}, 5, "planner", took=6.2),
-    stored(912, 3000, "P-11", "reset", {}, 2, "j.osei", end="refused", reason="by the interlock: its live twin is 2 h 51 min old, limit 500 ms"),
+    stored(
+        912,
+        3000,
+        "P-11",
+        "reset",
+        {},
+        2,
+        "j.osei",
+        end="refused",
+        reason="by the interlock: its live twin is 2 h 51 min old, limit 500 ms",
+    ),
     stored(911, 5400, "P-19", "set_speed", {"speed_rpm": 1200}, 5, "rule:spare", took=3.0),
     stored(910, 7980, "P-24", "start", {}, 4, "fleet", end="timed_out", took=5, reason="no effect in 5 s"),
-)  # fmt: skip
+)
 VERBS = [
     {"verb": "stop", "arguments": {}, "timeout_ns": 5 * SECOND, "grave": False},
-    {"verb": "set_speed", "timeout_ns": 10 * SECOND, "grave": False, "arguments": {
-        "type": "object", "required": ["supply"], "properties": {"supply": {"type": "number", "minimum": 0, "maximum": 240}}}},
-]  # fmt: skip
+    {
+        "verb": "set_speed",
+        "timeout_ns": 10 * SECOND,
+        "grave": False,
+        "arguments": {
+            "type": "object",
+            "required": ["supply"],
+            "properties": {"supply": {"type": "number", "minimum": 0, "maximum": 240}},
+        },
+    },
+]
 
 SETTLED = ("readings", "windows", "rows", "anomalies", "twin-states", "gaps", "ledger", "late", "dead-letters")
 LIVE = ("twin-live", "alerts", "command-requests")
-PLAIN = {
-    "wrong_key": (96, 120, "P-14, P-15 and 3 more", "The record key is not the device.", "Key every record by its device.", False),
-    "unknown_type": (41, 11_400, "meter-119", "No pattern of the fleet file names this device.", "Add it to the fleet file, restart telemetry, then redrive.", True),
-    "out_of_range": (28, 2460, "P-31", "A value is outside what can physically be read.", "Correct the twin type, restart telemetry, then redrive.", True),
-    "too_large": (8, 32_400, "cam-03", "The message is longer than a message may be.", "Send smaller blocks.", False),
-}  # fmt: skip
+
+
+def dead_letters() -> list[dict[str, Any]]:
+    return [
+        {**{k: v for k, v in d.items() if k != "ago"}, "last_ns": NOW - d["ago"] * SECOND}
+        for d in PLANT["dead_letters"]
+    ]
 
 
 def pipeline(mode: str, now: int) -> dict[str, Any]:
@@ -188,13 +211,19 @@ def pipeline(mode: str, now: int) -> dict[str, Any]:
         records = dict.fromkeys(records, 0)
     partitions = [
         {
-            "shard": f"{p:02d}", "partition": p, "lag": 41_200 + passed if slow and p == 3 else (7 * p + passed) % 23,
-            "rate": 0.0 if slow else 1480.0 + 31 * p, "watermark_ns": now - (400 + 40 * p) * 1_000_000, "late": 700 + 17 * p,
-            "missing": 3 if p == 5 else 0, "holes": 12 if mode == "unbalanced" and p == 3 else 0, "committed_ns": now,
+            "shard": f"{p:02d}",
+            "partition": p,
+            "lag": 41_200 + passed if slow and p == 3 else (7 * p + passed) % 23,
+            "rate": 0.0 if slow else 1480.0 + 31 * p,
+            "watermark_ns": now - (400 + 40 * p) * 1_000_000,
+            "late": 700 + 17 * p,
+            "missing": 3 if p == 5 else 0,
+            "holes": 12 if mode == "unbalanced" and p == 3 else 0,
+            "committed_ns": now,
             "history_lag": 60 + 7 * p,
         }
         for p in range(12)
-    ]  # fmt: skip
+    ]
     rates = {
         "samples": 18_200.0,
         "twin-live": 18_100.0,
@@ -208,15 +237,28 @@ def pipeline(mode: str, now: int) -> dict[str, Any]:
     pairs += [(t, "history-writer", t) for t in (*SETTLED, "alerts", "command-requests", "command-events")]
     pairs += [(t, "dashboard", t) for t in ("twin-live", "alerts", "twin-states", "ledger", "command-events")]
     return {
-        "ledger": {"records_in": came, "samples_in": 3 * came, "records": records, "samples": records, "balance": 0, "missing": 12 if mode == "unbalanced" else 0, "cut_ns": now - now % SECOND},
+        "ledger": {
+            "records_in": came,
+            "samples_in": 3 * came,
+            "records": records,
+            "samples": records,
+            "balance": 0,
+            "missing": 12 if mode == "unbalanced" else 0,
+            "cut_ns": now - now % SECOND,
+        },
         "partitions": partitions,
-        "flows": [{"name": "telemetry", "busy": None, "rows_in": 18_200.0, "rows_out": 21_400.0, "state": "stopped" if slow else "running"}],
-        "edges": [{"from": a, "to": b, "rate": rates.get(t, 0.0)} for a, b, t in pairs],
-        "dead_letters": [] if mode == "quiet" else [
-            {"reason": r, "count": c, "last_ns": NOW - ago * SECOND, "who": who, "plain": plain, "next": what, "redrive": useful}
-            for r, (c, ago, who, plain, what, useful) in PLAIN.items()
+        "flows": [
+            {
+                "name": "telemetry",
+                "busy": None,
+                "rows_in": 18_200.0,
+                "rows_out": 21_400.0,
+                "state": "stopped" if slow else "running",
+            }
         ],
-    }  # fmt: skip
+        "edges": [{"from": a, "to": b, "rate": rates.get(t, 0.0)} for a, b, t in pairs],
+        "dead_letters": [] if mode == "quiet" else dead_letters(),
+    }
 
 
 def letters(reason: str) -> list[dict[str, Any]]:
@@ -275,7 +317,17 @@ def api() -> FastAPI:
         app.state.sent.append(body)
         number = f"C-{918 + len(app.state.sent):04d}"
         refuse = mode() == "refusing"
-        plant.asked.append({"id": number, "device": body["device"], "verb": body["verb"], "arguments": body["arguments"], "why": body["reason"], "at_ns": time.time_ns(), "refuse": refuse})  # fmt: skip
+        plant.asked.append(
+            {
+                "id": number,
+                "device": body["device"],
+                "verb": body["verb"],
+                "arguments": body["arguments"],
+                "why": body["reason"],
+                "at_ns": time.time_ns(),
+                "refuse": refuse,
+            }
+        )
         return {"id": number}
 
     @router.get("/api/pipeline")
@@ -290,7 +342,7 @@ def api() -> FastAPI:
     async def redrive(request: Request) -> dict[str, Any]:
         body = await request.json()
         app.state.sent.append(body)
-        count = PLAIN[body["reason"]][0] - 2
+        count = next(d["count"] for d in PLANT["dead_letters"] if d["reason"] == body["reason"]) - 2
         done = min(count, body["limit"])
         return {
             "reason": body["reason"],

@@ -47,7 +47,8 @@ def shifts(page: Page, *, buffered: bool) -> float:
 
 def sideways(page: Page) -> int:
     """Pixels that the page is wider than its window."""
-    return int(page.evaluate("document.querySelector('.stMain, body').scrollWidth - document.documentElement.clientWidth"))
+    wide = page.evaluate("[document.querySelector('.stMain'), document.documentElement].map((e) => e.scrollWidth)")
+    return int(max(wide)) - int(page.evaluate("document.documentElement.clientWidth"))
 
 
 def until_text(page: Page, selector: str, text: str) -> None:

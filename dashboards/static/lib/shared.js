@@ -1,5 +1,6 @@
 /** One list shared by all views of a page: asked when the first comes, when a topic tells of a change, when the clock or link changes. */
 import { clock } from "./clock.js";
+import { failure, h } from "./dom.js";
 import { link, subscribe } from "./link.js";
 
 const REFRESH_MS = 15_000, RETRY_MS = 4000, SETTLE_MS = 250, PUSH_MS = 950;
@@ -53,6 +54,19 @@ export function shared(topic, ask, take = () => null) {
     };
   }
   return self;
+}
+
+/** The failure of a list as a card above it, rebuilt only when it says something else: {root, draw()}. */
+export function problem(of, heading) {
+  const root = h("div");
+  let said = "";
+  return { root, draw() {
+    const now = of.error ? `${of.error.what}${of.error.cause}${of.error.next}` : "";
+    if (now === said) return;
+    said = now;
+    root.replaceChildren(...(of.error ? [failure(of.error, () => of.again(), heading)] : []));
+    root.className = of.error ? "tf-card tf-gap" : "";
+  } };
 }
 
 /** Rows of a list that may be stepped through with J and K; `pick(id)` is told. `items()` are the elements, in order. */

@@ -9,7 +9,7 @@ import { shelveForm } from "../lib/shelve.js";
 export default function alarmdetail(host) {
   const root = h("div");
   host.append(root);
-  let built = "", chart = null, asking = null, ticks = [], button = null, said = null, shown = null;
+  let built = "", chart = null, asking = null, button = null, said = null, shown = null;
 
   const current = () => (alarms.data ?? []).find((a) => a.id === route.sel) ?? shownBy(choice.filter)[0] ?? null;
 
@@ -28,7 +28,6 @@ export default function alarmdetail(host) {
       if (a?.id !== shown?.id) { asking = null; chart?.destroy(); chart = null; }
       shown = a;
       built = key;
-      ticks = [];
       button = said = null;
       root.replaceChildren(a ? panel(a) : nothing());
     }

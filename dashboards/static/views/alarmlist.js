@@ -1,19 +1,19 @@
 /** The alarms of the chosen filter, worst first; a row keeps its element and, under pointer or focus, its place. */
-import { card, clock, empty, everySecond, failure, fleet, go, h, keys, number, plural, put, route, shape, since, skeleton } from "../lib.js";
+import { card, clock, empty, everySecond, fleet, go, h, keys, number, plural, put, route, shape, since, skeleton } from "../lib.js";
 import { acknowledge, alarms, choice, choose, gate, mark, shownBy, words } from "../lib/alarms.js";
 import { commands, sent } from "../lib/commands.js";
-import { narrow, saveCsv, short, stepper } from "../lib/shared.js";
+import { narrow, problem, saveCsv, short, stepper } from "../lib/shared.js";
 
 const FIRST = 12, STEP = 50;
 const NAMES = { open: "Alarms", unacked: "Not acknowledged", acked: "Acknowledged", returned: "Returned", shelved: "Shelved", day: "Last 24 h" };
 
 export default function alarmlist(host) {
   const tips = h("span.tf-tips"), save = h("button.tf-plain", { type: "button", onclick: csv }, "CSV");
-  const box = card("Alarms", "priority, then time", tips, save), problem = h("div");
+  const box = card("Alarms", "priority, then time", tips, save), fault = problem(alarms, "The alarms cannot be read");
   const list = h("div.tf-list", { role: "listbox", "aria-label": "Alarms", "aria-multiselectable": "true" });
   const more = h("button.tf-fold", { type: "button", hidden: true, onclick: () => { shown = Math.max(STEP, shown + STEP); draw(); } });
   box.body.append(list, more);
-  host.append(problem, box.root);
+  host.append(fault.root, box.root);
   const rows = new Map();
   let shown = 0, order = null, sites = new Map(), filter = choice.filter, tipped = null;
 
@@ -56,8 +56,7 @@ export default function alarmlist(host) {
   }
 
   function draw() {
-    problem.replaceChildren(...(alarms.error ? [failure(alarms.error, () => alarms.again(), "The alarms cannot be read")] : []));
-    problem.className = alarms.error ? "tf-card tf-gap" : "";
+    fault.draw();
     box.root.hidden = !alarms.data && Boolean(alarms.error);
     if (!alarms.data) { if (!list.firstChild) list.append(skeleton(8, "", 52)); put(list.querySelector("p"), `Reading the alarms… ${since(alarms.waitedMs())}`); return; }
     if (filter !== choice.filter) { filter = choice.filter; shown = 0; order = null; }

@@ -1,7 +1,7 @@
 /** Commands, newest first: five stages as a line of marks, what came of it in words, who asked, how long ago. */
-import { card, clock, empty, everySecond, failure, go, h, keys, number, put, route, shape, since, skeleton, title } from "../lib.js";
+import { card, clock, empty, everySecond, go, h, keys, number, put, route, shape, since, skeleton, title } from "../lib.js";
 import { commands, line, marks, result, STAGES } from "../lib/commands.js";
-import { narrow, saveCsv, short, stepper } from "../lib/shared.js";
+import { narrow, problem, saveCsv, short, stepper } from "../lib/shared.js";
 
 const DAY_MS = 86_400_000, STEP = 50;
 const SHAPES = { done: ["passed", "Done"], refused: ["refused", "Refused"], warn: ["warn", "Timed out"], waiting: ["waiting", "In progress"], pending: ["pending", "Not reached"] };
@@ -9,12 +9,12 @@ const SHAPES = { done: ["passed", "Done"], refused: ["refused", "Refused"], warn
 export default function cmdlist(host) {
   const audit = h("button.tf-plain", { type: "button", onclick: csv }, "Audit CSV");
   const make = h("button.tf-button.tf-primary", { type: "button", onclick: () => order() }, "New command", h("kbd", {}, "N"));
-  const box = card("Commands", "", audit, make), list = h("div.tf-list", { role: "listbox", "aria-label": "Commands" }), problem = h("div");
+  const box = card("Commands", "", audit, make), list = h("div.tf-list", { role: "listbox", "aria-label": "Commands" }), fault = problem(commands, "The commands cannot be read");
   const heads = h("div.tf-cmdrow.tf-cmdhead", { "aria-hidden": true }, h("span"), h("span", {}, "Twin and command"),
     h("span.tf-stages", {}, ...STAGES.map((s) => h("span", {}, title(s)))), h("span", {}, "Result"), h("span", {}, "Age"));
   const more = h("button.tf-fold", { type: "button", hidden: true, onclick: () => { shown += STEP; draw(); } });
   box.body.append(heads, list, more);
-  host.append(problem, box.root);
+  host.append(fault.root, box.root);
   const rows = new Map();
   let shown = STEP, order_ = null, noGate = false;
 
@@ -55,8 +55,7 @@ export default function cmdlist(host) {
 
   function draw() {
     const data = commands.data;
-    problem.replaceChildren(...(commands.error ? [failure(commands.error, () => commands.again(), "The commands cannot be read")] : []));
-    problem.className = commands.error ? "tf-card tf-gap" : "";
+    fault.draw();
     box.root.hidden = !data && Boolean(commands.error);
     host.closest(".st-key-tf_commands")?.classList.toggle("tf-nogate", Boolean(data && !data.gate));
     audit.hidden = !data?.list.length;

@@ -1,21 +1,21 @@
 /** The ledger: records that came in are equal to those applied, late, twice, rejected and quarantined; or say what is missing. */
-import { empty, everySecond, failure, h, number, put, shape, since, skeleton, utc } from "../lib.js";
+import { empty, everySecond, h, number, put, shape, since, utc } from "../lib.js";
 import { frozen, pipeline, sum } from "../lib/pipeline.js";
+import { problem } from "../lib/shared.js";
 
 const PARTS = [["applied", "Applied"], ["late", "Late"], ["duplicate", "Duplicate"], ["rejected", "Rejected"], ["quarantined", "Quarantined"]];
 
 export default function ledger(host) {
-  const cells = new Map(), mark = h("span"), word = h("b.tf-verdict"), foot = h("span.tf-note"), error = h("div"), other = h("div");
+  const cells = new Map(), mark = h("span"), word = h("b.tf-verdict"), foot = h("span.tf-note"), fault = problem(pipeline, "The pipeline cannot be read"), other = h("div");
   const cell = (name, title) => { const value = h("b.tf-figure", {}, "–"), small = h("span.tf-note"), root = h("div.tf-sum", {}, h("span.tf-sumname", {}, title), value, small); cells.set(name, { value, small }); return root; };
   const sign = (text) => h("span.tf-sign", { "aria-hidden": true }, text);
   const strip = h("section.tf-card.tf-ledger", { "aria-label": "Ledger" }, cell("in", "In"), ...PARTS.flatMap(([name, title], i) => [sign(i ? "+" : "="), cell(name, title)]), h("span.tf-fill"), h("div.tf-balance", { role: "status" }, mark, h("div", {}, word, foot)));
-  host.append(error, other, strip);
-  other.append(skeleton(1, "", 72));
+  host.append(fault.root, other, strip);
+  other.append(h("p.tf-note.tf-ledgerwait", { role: "status" }));
 
   function draw() {
     const data = pipeline.data;
-    error.replaceChildren(...(pipeline.error ? [failure(pipeline.error, () => pipeline.again(), "The pipeline cannot be read")] : []));
-    error.className = pipeline.error ? "tf-card tf-gap" : "";
+    fault.draw();
     other.hidden = Boolean(data) || Boolean(pipeline.error);
     other.className = "tf-card";
     strip.hidden = !data || !data.ledger?.records_in;
