@@ -82,9 +82,9 @@ def _tables(lane: LaneOutput, shard: str, partition: int) -> list[Record]:
         tables.append(("late", samples_table(lane.late, twin, names)))
     if lane.rows is not None and lane.rows.ts_ns.size:
         tables.append(("rows", rows_table(lane.rows, twin, names)))
-    for found in lane.found:
-        if found.anomalies.ts_ns.size:
-            tables.append(("anomalies", anomalies_table(found.anomalies, found.detect, twin, names)))
+    tables += [
+        ("anomalies", anomalies_table(f.anomalies, f.detect, twin, names)) for f in lane.found if len(f.anomalies)
+    ]
     return [r for t, x in tables for r in blocks(t, x, shard=shard, partition=partition, twin_type=twin.name)]
 
 

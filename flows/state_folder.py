@@ -1,4 +1,4 @@
-"""The state folder of a flow: one process at a time in it, its checkpoints, losses that were accepted, a fresh start."""
+"""The state folder of a flow: one process at a time, its checkpoints, losses that were accepted, a fresh start."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.front.connected(self.connection):
             super().handle()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         log.debug(format, *args)
 
     def do_GET(self) -> None:
