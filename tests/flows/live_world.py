@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from connectors.kafka_commit import PRODUCER, Record
 from connectors.kafka_flow import SHARDS
@@ -25,6 +26,7 @@ from tests.connectors.brokers import produce, until
 from tests.flows.mixed_input import PROBE, PUMP, stream
 from tests.support_kafka import BrokerProcess
 
+Answer = TypeVar("Answer")
 ROOT = Path(__file__).parents[2]
 FLEET_YAML = 'instances:\n  - {device: "pump-*", type: pump}\n  - {device: "probe-*", type: probe}\n'
 STEP_NS = 50_000_000
@@ -101,7 +103,7 @@ class World:
         self.server.stop(signal.SIGKILL)
 
     @contextmanager
-    def flow(self, epoch_secs: float = 0.2) -> Iterator[subprocess.Popen[bytes]]:
+    def flow(self, epoch_secs: float = 0.2, **more: str) -> Iterator[subprocess.Popen[bytes]]:
         """The flow as a process of its own; killed at the end if it still runs."""
         own = {
             "TWINFLOW_KAFKA": self.bootstrap,
@@ -109,6 +111,7 @@ class World:
             "TWINFLOW_FLEET": str(self.fleet),
             "TWINFLOW_TYPES": str(self.types),
             "TWINFLOW_EPOCH_SECS": str(epoch_secs),
+            **more,
         }
         with self.log.open("wb") as log:
             process = subprocess.Popen(
@@ -127,17 +130,34 @@ class World:
 
     def committed(self) -> dict[int, int]:
         """Source offsets the flow has committed."""
-        found = self._asking.committed([TopicPartition("samples", p) for p in range(len(SHARDS))], timeout=20)
+        found = self._answer(lambda parts: self._asking.committed(parts, timeout=20), "samples")
         return {tp.partition: max(tp.offset, 0) for tp in found}
+
+    def live_ends(self) -> int:
+        """Records on the live path, shard by shard added up."""
+
+        def ends(parts: list[TopicPartition]) -> list[int]:
+            return [self._asking.get_watermark_offsets(part, timeout=20)[1] for part in parts]
+
+        return sum(self._answer(ends, "twin-live"))
+
+    def _answer(self, ask: Callable[[list[TopicPartition]], list[Answer]], topic: str) -> list[Answer]:
+        """What the broker says; one that has just come back refuses for a while."""
+        answers: list[list[Answer]] = []
+
+        def answered() -> bool:
+            try:
+                answers.append(ask([TopicPartition(topic, p) for p in range(len(SHARDS))]))
+            except KafkaException:
+                return False
+            return True
+
+        until(answered, "an answer of the broker", 60)
+        return answers[0]
 
     def state_bytes(self) -> int:
         """Bytes in the state logs."""
         return sum(path.stat().st_size for path in (self.data / "state" / "telemetry" / "shards").glob("*.log"))
-
-    def live_ends(self) -> int:
-        """Records on the live path, shard by shard added up."""
-        parts = [TopicPartition("twin-live", p) for p in range(len(SHARDS))]
-        return sum(self._asking.get_watermark_offsets(part, timeout=20)[1] for part in parts)
 
     def await_progress(self, process: subprocess.Popen[bytes], records: int) -> None:
         """Wait until the flow has committed so many more records."""
@@ -149,7 +169,7 @@ class World:
 
         until(there, f"{records} more records", 60)
 
-    def await_end(self, process: subprocess.Popen[bytes]) -> None:
+    def await_end(self, process: subprocess.Popen[bytes], deadline_secs: float = 90) -> None:
         """Wait until the flow has committed all that `samples` holds."""
         tail = TopicTail(self.bootstrap, "samples")
         ends = tail.ends()
@@ -159,7 +179,7 @@ class World:
             assert process.poll() is None, self.log.read_text()
             return self.committed() == ends
 
-        until(there, f"the end of samples {ends}", 90)
+        until(there, f"the end of samples {ends}", deadline_secs)
 
     def tick(self) -> None:
         """One tick into every partition."""

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import msgspec
@@ -54,7 +54,7 @@ def work_off(bootstrap: str, partition: int) -> None:
     shard = SHARDS[partition]
     core = Shard(FLEET.type_of)
     out = ShardTransactions(bootstrap, group="telemetry", shard=shard, source=("samples", partition))
-    for start, stop in zip(FETCHES, FETCHES[1:], strict=False):
+    for start, stop in pairwise(FETCHES):
         part = values[start:stop]
         made = core.push(
             Frames.of([v for v, _ in part], arrival=[a for _, a in part], partition=partition, first_offset=start)

@@ -1,0 +1,40 @@
+"""Result topics back into tables, as a backtest makes them: the same columns, the same rows under the same keys."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from connectors.topic_tail import TopicTail
+from flows.encode import from_bytes
+from flows.tables import latest_revisions, plain
+
+TABLES = ("windows", "rows", "anomalies", "late")
+
+
+def collect(bootstrap: str, twin_type: str) -> dict[str, pa.Table]:
+    """Everything the settled topics keep of one twin type; windows by their last word on each revision.
+
+    Raises:
+        TopicError: a topic is missing, or the broker does not answer.
+    """
+    tables = {}
+    for topic in TABLES:
+        parts = list(_blocks(bootstrap, topic, twin_type))
+        if parts:
+            tables[topic] = pa.concat_tables(parts)
+    if "windows" in tables:
+        tables["windows"] = latest_revisions(tables["windows"])
+    return tables
+
+
+def _blocks(bootstrap: str, topic: str, twin_type: str) -> list[pa.Table]:
+    tail = TopicTail(bootstrap, topic)
+    try:
+        return [
+            plain(from_bytes(frames.value(row) or b""))
+            for frames in tail.read()
+            for row, headers in frames.headers.items()
+            if headers.get("twin-type") == twin_type.encode()
+        ]
+    finally:
+        tail.close()
