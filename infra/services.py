@@ -185,14 +185,23 @@ def history_writer(stack: Stack) -> None:
 
 def page(stack: Stack) -> None:
     """The dashboard, the API and the live socket: one process, one port."""
+    from infra.first_page import FirstPage
+
     port = stack.port("page")
     stack.url = f"http://{LOOPBACK}:{port}"
     command = (sys.executable, "-m", "dashboards.serve", "--port", str(port))
+    first = FirstPage(port)
+    stack.summaries.append(first.summary)
+
+    def argv() -> Sequence[str]:
+        first.start()
+        return command
+
     reader = stack.secrets.get("TWINFLOW_CLICKHOUSE_READER") or stack.endpoints["clickhouse"]
     stack.services.append(
         Service(
             "page",
-            lambda: command,
+            argv,
             ready=lambda: http_answer(port),
             env={**stack.env(), "TWINFLOW_CLICKHOUSE": reader},
             after=stack.running("kafka"),
