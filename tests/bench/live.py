@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,21 +31,31 @@ TYPE = PROBE + "idle_timeout: 5s\ndetectors: [{id: spikes, method: ewma_z, signa
 FLEET_YAML = 'instances: [{device: "probe-*", type: probe}]\n'
 SILENT_DEVICE = 3
 TICKS = 20
+LATE_EVERY, HELD_NS = 997, 4 * 10**9
 
 Message = tuple[bytes, str | None]
 """A line, and the device it is keyed by; None: a tick, which goes into every partition."""
 
 
 def messages(recording: Recording) -> Iterator[Message]:
-    """The recording with arrivals of its own; ticks in between and one at the end, long after; one device falls silent
-    half-way, so that ticks alone close its windows."""
+    """The recording with arrivals of its own: some lines held back until they are late, one device silent from half-way
+    on, ticks in between and one at the end, long after."""
     every, half = max(1, len(recording) // TICKS), len(recording) // 2
-    newest = 0
+    newest, held = 0, deque[tuple[int, Message]]()
     columns = (recording.device.tolist(), recording.ts.tolist(), recording.bad.tolist(), lines(recording))
+
+    def told(line: bytes, device: str | None) -> Message:
+        return line.replace(b',"v":', b',"arrival":%d,"v":' % newest), device
+
     for i, (device, ts, bad, line) in enumerate(zip(*columns, strict=True)):
         newest = max(newest, ts)
-        if device != SILENT_DEVICE or i < half:
-            yield line if bad else line.replace(b',"v":', b',"arrival":%d,"v":' % newest), f"probe-{device:03}"
+        while held and held[0][0] < newest:
+            yield told(*held.popleft()[1])
+        message = line, f"probe-{device:03}"
+        if i % LATE_EVERY == 0:
+            held.append((newest + HELD_NS, message))
+        elif device != SILENT_DEVICE or i < half:
+            yield message if bad else told(*message)
         if i % every == every - 1:
             yield b'{"tick":%d}' % newest, None
     yield b'{"tick":%d}' % (newest + 3600 * 10**9), None
