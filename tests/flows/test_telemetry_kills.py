@@ -23,7 +23,7 @@ from tests.infra.command import Command
 
 SETTLED = ("readings", "windows", "rows", "anomalies", "late", "gaps", "dead-letters")
 LIVE = ("alerts", "command-requests")
-KILLS = 3
+KILLS = 20
 
 
 @pytest.fixture(scope="module")
