@@ -45,7 +45,7 @@ class OffsetAheadError(TwinflowError):
         self.topic, self.partition, self.wanted, self.end = topic, partition, wanted, end
         super().__init__(
             f"{topic}/{partition}: next offset {wanted} lies behind the end {end} of the partition: the topic was "
-            f"made anew or the broker lost data; start the flow with a fresh state folder and consumer group"
+            f"made anew or the broker lost data; start afresh with `twinflow flow reset telemetry --redeliver --yes`"
         )
 
 

@@ -18,7 +18,7 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from kafka import KafkaConsumer, TopicPartition
 
-from connectors.kafka_columns import ColumnConsumer
+from connectors.kafka_columns import ColumnConsumer, OffsetAheadError
 from connectors.kafka_commit import CommitPool, Outbox, Record, Settled, ShardTransactions
 from operators.errors import TwinflowError
 from operators.frames import Frames
@@ -110,16 +110,25 @@ class Worker:
     def _start_offsets(self) -> dict[int, int]:
         starts = {p: r for p, r in self._resume.items() if r is not None}
         unknown = [p for p in self._resume if p not in starts]
-        first = first_offsets(self.bootstrap, self.topic, unknown) if unknown else {}
-        for partition in unknown:
-            starts[partition] = first[partition]
-            if self.committed.get(partition):
-                log.error(
-                    "%s/%d: results are committed up to offset %s but the state is gone; it is rebuilt from "
-                    "offset %d, and what was delivered is not delivered again",
-                    *(self.topic, partition, self.committed[partition], first[partition]),
-                )
+        bounds = offset_bounds(self.bootstrap, self.topic, unknown) if unknown else {}
+        for partition, (first, end) in bounds.items():
+            starts[partition] = first
+            committed = self.committed.get(partition)
+            if committed:
+                self._tell_lost_state(partition, committed, first, end)
         return starts
+
+    def _tell_lost_state(self, partition: int, committed: int, first: int, end: int) -> None:
+        place = f"{self.topic}/{partition}"
+        if committed > end:
+            raise OffsetAheadError(topic=self.topic, partition=partition, wanted=committed, end=end)
+        log.error(
+            "%s: results are committed up to offset %d but the state is gone; it is rebuilt from offset %d, and what "
+            "was delivered is not delivered again",
+            *(place, committed, first),
+        )
+        if committed < first:
+            log.error("%s: %d records were deleted by retention before they were read", place, first - committed)
 
     def _cut(self, frames: Frames) -> Iterable[Frames]:
         """Cut where the committed output ends, so that a replayed batch is either all delivered or all new."""
@@ -136,14 +145,15 @@ class Worker:
             self._consumer = None
 
 
-def first_offsets(bootstrap: str, topic: str, partitions: list[int]) -> dict[int, int]:
-    """Oldest offset of each partition that the broker still keeps."""
+def offset_bounds(bootstrap: str, topic: str, partitions: list[int]) -> dict[int, tuple[int, int]]:
+    """Oldest offset that the broker still keeps, and the one after the newest, of each partition."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None)
+    places = [TopicPartition(topic, p) for p in partitions]
     try:
-        found = consumer.beginning_offsets([TopicPartition(topic, p) for p in partitions])
+        first, end = consumer.beginning_offsets(places), consumer.end_offsets(places)
     finally:
         consumer.close()
-    return {tp.partition: offset for tp, offset in found.items()}
+    return {tp.partition: (first[tp], end[tp]) for tp in places}
 
 
 class _ShardPart(StatefulSourcePartition[tuple[str, Frames], int | None]):
