@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -13,6 +14,8 @@ from confluent_kafka.admin import AdminClient
 from tests.infra.command import Command
 from tests.infra.supervised import free_port, gone, until
 
+NAMES = ["kafka", "history", "ticker", "telemetry", "history-writer", "page", "simulator"]
+
 
 @pytest.fixture
 def twinflow(tmp_path: Path) -> Command:
@@ -23,8 +26,10 @@ def pids(command: Command) -> dict[str, int]:
     return {row["name"]: row["pid"] for row in command.json("status")["processes"]}
 
 
-def await_restart(command: Command, name: str) -> None:
-    until(lambda: bool(command.row(name)["restarts"] == 1), f"{name} started again")
+def kill_and_await(command: Command, name: str) -> None:
+    before = command.row(name)
+    os.kill(before["pid"], signal.SIGKILL)
+    until(lambda: bool(command.row(name)["restarts"] > before["restarts"]), f"{name} started again")
     command.await_ready()
 
 
@@ -34,38 +39,49 @@ def topics(bootstrap: str) -> set[str]:
     }
 
 
-def answer(url: str, statement: str) -> object:
-    client = clickhouse_connect.get_client(dsn=url)
+def answer(command: Command, url: str, statement: str) -> object:
+    reader = json.loads((command.data / "history-users.json").read_text())["reader"]
+    client = clickhouse_connect.get_client(dsn=url, username=reader["user"], password=reader["password"])
     try:
         return client.command(statement)
     finally:
         client.close()
 
 
-def test_broker_and_history_are_killed_and_come_back_and_down_leaves_nothing(twinflow: Command) -> None:
+def test_every_process_is_killed_in_turn_and_comes_back_and_no_record_is_lost_or_told_twice(twinflow: Command) -> None:
     with twinflow.running() as up:
         state = twinflow.await_ready()
-        assert [row["name"] for row in state["processes"]] == ["kafka", "history"]
+        assert {row["name"] for row in state["processes"]} == set(NAMES)
         assert "samples" in topics(state["endpoints"]["kafka"])
-        assert answer(state["endpoints"]["clickhouse"], "SELECT 41 + 1") == 42
+        assert answer(twinflow, state["endpoints"]["clickhouse"], "SELECT 41 + 1") == 42
         doctor = {check["name"]: check["verdict"] for check in twinflow.json("doctor")["checks"]}
         assert (doctor["kafka"], doctor["history"], doctor["ports"]) == ("ok", "ok", "ok")
         assert twinflow("up").returncode == 4
 
-        for name in ("kafka", "history"):
-            before = pids(twinflow)
-            os.kill(before[name], signal.SIGKILL)
-            await_restart(twinflow, name)
-            after = pids(twinflow)
-            assert {n for n in before if before[n] != after[n]} == {name}
+        for name in NAMES:
+            kill_and_await(twinflow, name)
 
         assert "samples" in topics(state["endpoints"]["kafka"])
-        assert answer(state["endpoints"]["clickhouse"], "SELECT 41 + 1") == 42
+        assert answer(twinflow, state["endpoints"]["clickhouse"], "SELECT count() > 0 FROM samples") == 1
+        checked = twinflow("ledger", "--check", "--json")
+        assert checked.returncode == 0, checked.stdout
         last = pids(twinflow)
         assert twinflow("down").returncode == 0
         assert up.wait(timeout=60) == 0
     assert all(gone(pid) for pid in last.values())
     assert twinflow("status").returncode == 3
+
+
+def test_a_run_tells_when_its_first_page_was_there_and_what_it_saw(twinflow: Command) -> None:
+    done = twinflow("up", "--no-browser", "--exit-after", "45", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["seconds_to_first_page"] > 0
+    assert told["twins"] == 24
+    assert told["samples"] > 1000
+    assert told["ledger_balance"] == 0
+    assert told["alerts"] >= 1
+    assert told["rss_mb"] > 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel's death signal is Linux only")
