@@ -7,7 +7,7 @@ rows ► dedupe ► clock ► calibrate ► quality ─┬─► live:    state,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from flows.verdict import Verdict
 from models.detectors import new_detector
 from operators.align import Align, AlignOutput
 from operators.calibrate import Calibrate
-from operators.clock_correct import ClockCorrect, ClockSteps
+from operators.clock_correct import ClockCorrect, ClockOutput, ClockSteps
 from operators.decoded import Messages, Report
 from operators.dedupe import Dedupe, Gaps
 from operators.definition import TwinType
@@ -86,7 +86,7 @@ class Lane:
         in_order = [d for d in twin.detectors if d.on == "samples" and d.order == "event"]
         self.twin, self.names = twin, names
         self.dedupe = Dedupe(n)
-        self.clock = ClockCorrect.of(twin)
+        self.clock = ClockCorrect.of(replace(twin, clock="device"))
         self.calibrate = Calibrate(twin, lambda device: names[device])
         self.assess = Assess(twin)
         self.state = TwinState(twin)
@@ -103,7 +103,7 @@ class Lane:
         verdict = Verdict(batch)
         fresh = self.dedupe.push(batch, messages)
         verdict.mark(fresh.duplicate, Outcome.DUPLICATE)
-        clocked = self.clock.push(fresh.batch)
+        clocked = self._clocked(fresh.batch, messages)
         quarantined = clocked.batch.take(clocked.quarantined)
         timed = clocked.batch.take(~clocked.quarantined)
         verdict.mark(clocked.quarantined, Outcome.QUARANTINED)
@@ -150,6 +150,21 @@ class Lane:
             windows=windows, rows=aligned, found=found, alerts=alerts, changed=np.empty(0, np.int32), gaps=None,
             steps=None, rejected_records=frozenset(), ledger=Ledger(), state=self.state,
         )  # fmt: skip
+
+    def _clocked(self, batch: Batch, messages: Messages) -> ClockOutput:
+        """Times corrected, except those of messages whose clock is trusted, by their header or their type."""
+        own = np.zeros(len(batch), np.bool_)
+        if not messages.trusted.all():
+            sample = batch.series != TICK
+            own[sample] = ~messages.trusted[np.searchsorted(messages.offset, batch.offset[sample])]
+        done = self.clock.push(batch.take(own))
+        if own.all():
+            return done
+        ts, quality, quarantined = batch.ts.copy(), batch.quality.copy(), np.zeros(len(batch), np.bool_)
+        uncertainty = np.zeros(len(batch), np.int64)
+        ts[own], quality[own] = done.batch.ts, done.batch.quality
+        quarantined[own], uncertainty[own] = done.quarantined, done.uncertainty_ns
+        return ClockOutput(batch.replace(ts=ts, quality=quality), quarantined, uncertainty, done.steps)
 
     def _reports(self, reports: Sequence[Report], messages: Messages, duplicate: Mask, changed: I32) -> I32:
         """Merge the documents that are no duplicates; the devices changed by them or before."""

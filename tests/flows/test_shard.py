@@ -100,3 +100,13 @@ def test_offsets_without_a_record_are_counted_as_skipped() -> None:
     shard = Shard(FLEET.type_of)
     shard.push(part(0, 10))
     assert shard.push(part(14, 20)).skipped == 4
+
+
+def test_a_header_that_says_the_clock_is_trusted_is_believed_over_the_type() -> None:
+    ahead = b'{"device":"pump-1","ts":1700003600,"signals":{"flow":30}}'
+    frames = Frames.of([ahead, ahead], arrival=1_700_000_000 * 10**9, headers={1: {"clock": b"trusted"}})
+    [pump] = Shard(FLEET.type_of).push(frames).lanes
+    assert pump.readings.offset.tolist() == [0, 1]
+    corrected, believed = pump.readings.ts.tolist()
+    assert abs(corrected - 1_700_000_000 * 10**9) < 10**9
+    assert believed == 1_700_003_600 * 10**9
