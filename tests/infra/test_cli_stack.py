@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -168,12 +169,15 @@ def test_purge_deletes_the_data_folder_and_no_folder_that_is_not_ours(twinflow: 
     assert (twinflow.data / "thesis.txt").exists()
 
 
-def test_with_real_clusters_nothing_starts_and_all_is_ready(tmp_path: Path) -> None:
-    real = {"TWINFLOW_KAFKA": "127.0.0.1:1", "TWINFLOW_CLICKHOUSE": "http://me:hunter2@127.0.0.1:1"}
-    with Command(tmp_path / "data", env=real).running():
-        state = Command(tmp_path / "data").await_ready()
-    assert state["processes"] == []
-    assert state["endpoints"] == {"kafka": "127.0.0.1:1", "clickhouse": "http://me:***@127.0.0.1:1"}
+def test_with_real_clusters_neither_broker_nor_history_starts_and_nothing_waits_for_them(tmp_path: Path) -> None:
+    flags = ["kafka=127.0.0.1:1", "clickhouse=http://me:hunter2@127.0.0.1:1"]
+    built = build(Settings.load(environ={}, flags=flags), Folders(tmp_path, tmp_path))
+    started = {service.name for service in built.services}
+    assert "telemetry" in started
+    assert not started & {"kafka", "history"}
+    assert all(set(service.after) <= started for service in built.services)
+    assert built.endpoints == {"kafka": "127.0.0.1:1", "clickhouse": "http://me:hunter2@127.0.0.1:1"}
+    assert stack._shown(built.endpoints)["clickhouse"] == "http://me:***@127.0.0.1:1"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -200,6 +204,8 @@ def test_children_find_the_settings_and_the_addresses_in_their_environment(tmp_p
     settings = Settings.load(environ={}, flags=["kafka=broker:1", "clickhouse_user=flow"])
     env = build(settings, Folders(tmp_path, tmp_path)).env()
     assert (env["TWINFLOW_KAFKA"], env["TWINFLOW_CLICKHOUSE_USER"]) == ("broker:1", "flow")
-    assert env["TWINFLOW_CLICKHOUSE"].startswith("http://127.0.0.1:")
+    history = urlsplit(env["TWINFLOW_CLICKHOUSE"])
+    assert (history.scheme, history.username, history.hostname) == ("http", "writer", "127.0.0.1")
+    assert history.password
     assert env["NUMBA_CACHE_DIR"] == str(tmp_path / "numba")
     assert "TWINFLOW_KAFKA_PORT" not in env
