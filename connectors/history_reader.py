@@ -204,7 +204,8 @@ WITH acknowledged AS (
     FROM command_events WHERE verb = {verb:String} AND stage IN ('acknowledged', 'effect') GROUP BY alarm
 )
 SELECT id, e.twin AS twin, e.twin_type AS twin_type, e.signal AS signal, e.rule AS rule, e.detector AS detector,
-       e.severity AS severity, if(e.severity = 'alarm', 'P1', 'P2') AS priority, e.cause AS cause,
+       e.severity AS severity,
+       multiIf(e.severity != 'alarm', 'P3', e.detector != '', 'P2', 'P1') AS priority, e.cause AS cause,
        e.ranked AS ranked, e.score AS score, e.limit_ AS threshold, e.value AS value,
        e.raised AS raised_ns, e.returned_ns AS returned_ns, e.times AS count, e.kp AS kp,
        e.source_offset AS source_offset, a.who AS who, toInt64(a.at) AS acknowledged_ns

@@ -46,6 +46,7 @@ def up(
     exit_after: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="Drain this long after the start, once all is ready.")
     ] = None,
+    scenario: Annotated[str | None, typer.Option(metavar="NAME", help="Simulated: default, healthy or none.")] = None,
     as_json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -54,7 +55,8 @@ def up(
     """Start everything and stay in front until Ctrl-C."""
     from infra import stack
 
-    folders, settings = _load(data, config, assign)
+    chosen = [f"scenario={scenario}"] if scenario else []
+    folders, settings = _load(data, config, [*(assign or ()), *chosen])
     return stack.up(folders, settings, exit_after=exit_after, as_json=as_json, browser=browser)
 
 

@@ -143,7 +143,7 @@ def test_a_long_range_comes_as_buckets_that_lose_no_extreme(
 
 def test_alarms_are_folded_into_episodes(reader: HistoryReader) -> None:
     newest, oldest = reader.alarms()
-    assert (newest["id"], newest["priority"], newest["returned_ns"]) == ("a2", "P2", None)
+    assert (newest["id"], newest["priority"], newest["returned_ns"]) == ("a2", "P3", None)
     assert newest["acknowledged"] == {"who": "ann", "at_ns": T0 + 32 * S}
     assert (oldest["id"], oldest["raised_ns"], oldest["returned_ns"]) == ("a1", T0 + 10 * S, T0 + 20 * S)
     assert (oldest["count"], oldest["acknowledged"], oldest["lineage"]) == (1, None, {"partition": 0, "offset": 0})
