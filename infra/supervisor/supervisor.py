@@ -111,7 +111,7 @@ class Supervisor:
                 if child.state not in DOWN and not self._needed(child):
                     child.stop(now())
                 due = min(due, child.step(now(), may_start=False))
-            self._show()
+                self._show()  # after each, so that what is told has the order in which it happened
             if any(c.state in RUNNING for c in self.children.values()):
                 self._wake.wait(min(due - now(), 1.0))
 
