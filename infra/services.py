@@ -222,7 +222,7 @@ def simulator(stack: Stack) -> None:
             lambda: command,
             ready=lambda: "",
             env=stack.env(),
-            after=stack.running("kafka"),
+            after=(*stack.running("kafka"), "telemetry", "page"),
         )
     )
 
