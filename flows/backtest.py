@@ -25,6 +25,7 @@ from flows.tables import (
     table_hash,
     windows_table,
 )
+from flows.warm import made_up
 from operators.definition import TwinType
 from operators.frames import Frames
 from operators.ledger import Ledger
@@ -95,13 +96,7 @@ def backtest(messages: Iterable[Frames], definition: TwinType) -> Result:
 def warm(definition: TwinType) -> float:
     """Compile, or load from the cache, every kernel a definition needs; the seconds it took."""
     started = time.perf_counter()
-    name = definition.signals[0].name
-    lines = [
-        b'{"device":"warm","ts":%d,"signals":{"%s":%d},"seq":%d}' % (1_700_000_000 + i, name.encode(), i % 2, i)
-        for i in range(40)
-    ]
-    for messages in (lines, [*lines, b'{"tick":1700000900}']):
-        backtest([Frames.of(messages, arrival=1_700_000_000_000_000_000)], definition)
+    backtest([made_up(definition)], definition)
     return time.perf_counter() - started
 
 

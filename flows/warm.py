@@ -77,12 +77,12 @@ def _sources() -> str:
 
 def _one(twin: TwinType) -> None:
     shard = Shard(lambda device: twin)
-    shard.push(_frames(twin))
+    shard.push(made_up(twin))
     shard.snapshot()
 
 
 def _decode(twin: TwinType) -> None:
-    Decoder(Roster(lambda device: twin)).push(_frames(twin))
+    Decoder(Roster(lambda device: twin)).push(made_up(twin))
 
 
 def _clock(signals: int) -> None:
@@ -106,7 +106,8 @@ def _lane(twin: TwinType) -> None:
     Lane(twin, ["warm"]).push(batch, messages, [])
 
 
-def _frames(twin: TwinType) -> Frames:
+def made_up(twin: TwinType) -> Frames:
+    """A few messages of a device of this type, inside its ranges, ended by a tick that closes its windows."""
     vectors = {v.name: [0.5] * v.length for v in twin.vectors}
     inside = {f"{name}.{i}" for name, v in vectors.items() for i in range(len(v))}
     scalars = {s.name: min(max(0.5, s.low), s.high) for s in twin.signals if s.name not in inside}
