@@ -17,7 +17,7 @@ from infra.kafka.topics import TOPICS, Topic, TopicsReport, ensure_topics, load_
 from tests.support_kafka import running_broker
 
 SHARDED = (
-    *("samples", "frames", "twin-live", "alerts", "command-requests", "commands", "command-events"),
+    *("samples", "frames", "twin-live", "alerts", "command-requests", "commands", "command-acks", "command-events"),
     *(
         "readings",
         "windows",
