@@ -172,7 +172,6 @@ class LiveView:
         """All twins, worst first; those of one state by the time since when, then by name."""
         with self.lock:
             now = self.clock()
-            self.alarms.end_shelving(now)
             silent = self.values.offline(now).tolist()
             found = [self._status(twin, silent[twin.number], now) for twin in self.values.twins]
         order = {state: i for i, state in enumerate(WORST_FIRST)}
@@ -185,7 +184,6 @@ class LiveView:
             if twin is None:
                 return None
             now = self.clock()
-            self.alarms.end_shelving(now)
             return self._status(twin, bool(self.values.offline(now)[twin.number]), now)
 
     def _status(self, twin: Twin, silent: bool, now_ns: int) -> Status:
@@ -196,7 +194,8 @@ class LiveView:
         if before is None or before[0] != state:
             since = self._since(twin, state, heard, worst, None if before is None else now_ns)
             self._tracked[twin.name] = before = state, since
-        unseen = sum(a.acknowledged is None for a in self.alarms.shown(twin.name))
+        opened = self.alarms.open.get(twin.name, {})
+        unseen = sum(a.acknowledged is None for a in opened.values())
         return Status(twin, state, before[1], None if heard == NO_TIME else heard, worst, unseen)
 
     def _since(self, twin: Twin, state: TwinStatus, heard: int, worst: Alarm | None, seen_ns: int | None) -> int | None:

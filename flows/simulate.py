@@ -14,8 +14,10 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from connectors.device import Gateway
 from connectors.kafka_wait import wait_for_topic
 from connectors.simulator import BUFFER_MESSAGES, Outlet, SimulatorError, run
+from flows.simulate_commands import SimulatedCommands
 from models.faults import Fault, FaultError, parse
 from models.physics.fleet import SCENARIOS, SimulatedFleet, names, scenario
 
@@ -43,13 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     devices = fleet(told, time.time_ns(), faults)
     outlet = Outlet(told.kafka, told.topic, f"sim-{devices.start_ns:x}", buffer_messages=told.buffer)
+    gateway = Gateway(told.kafka, devices.devices, handlers="poll")
+    commands = SimulatedCommands(devices, gateway, due=lambda: outlet.counts.delivered > 0)
     log.info("%d devices into %s, faults: %s", len(devices.devices), told.topic, [f.text for f in faults] or "none")
     try:
-        run(devices, outlet, stop)
+        run(devices, outlet, stop, between=commands.between)
     except SimulatorError as error:
         log.error("%s", error)
         return 1
     finally:
+        gateway.close()
         left = outlet.close()
         counts = outlet.counts
         log.info("%d sent, %d delivered, %d dropped, %d given up", counts.sent, counts.delivered, counts.dropped, left)

@@ -148,7 +148,8 @@ class Machines(Plant):
 
     def _change_tool(self, i: int, _arguments: Arguments) -> CommandResult:
         self._new_tool(i)
-        return CommandResult(True, f"new tool in {TOOL_CHANGE_SECS:g} s, then full feed")
+        detail = f"new tool in {TOOL_CHANGE_SECS:g} s, then full feed"
+        return CommandResult(True, detail, lambda: bool(self._changing[i] <= 0.0))
 
     def _reduce_feed(self, i: int, arguments: Arguments) -> CommandResult:
         share = share_of(arguments, "share", 0.1, 1.0, 0.5)

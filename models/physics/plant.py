@@ -36,10 +36,16 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a plant says to a command: taken or not, and why in words."""
+    """What a plant says to a command: taken or not, and why in words.
+
+    Attributes:
+        progress: None where it is done at once; else asked after later steps: False while it goes on, True when it is
+            done, a text when it did not come about and why.
+    """
 
     accepted: bool
     detail: str
+    progress: Callable[[], bool | str] | None = None
 
 
 Command: TypeAlias = Callable[[int, Arguments], CommandResult]

@@ -95,24 +95,32 @@ class Pumps(Plant):
         return {"start": self._start, "stop": self._stop, "set_speed": self._set_speed, "reset": self._reset}
 
     def _start(self, i: int, _arguments: Arguments) -> CommandResult:
-        self.wanted[i] = 1.0
-        return CommandResult(True, f"runs up to {RATED_RPM:g} rpm")
+        return self._head_for(i, 1.0, f"runs up to {RATED_RPM:g} rpm")
 
     def _stop(self, i: int, _arguments: Arguments) -> CommandResult:
-        self.wanted[i] = 0.0
-        return CommandResult(True, "runs down")
+        return self._head_for(i, 0.0, "runs down")
 
     def _set_speed(self, i: int, arguments: Arguments) -> CommandResult:
         rpm = share_of(arguments, "speed_rpm", 0.0, 3200.0, float("nan"))
         if isinstance(rpm, str):
             return CommandResult(False, rpm)
-        self.wanted[i] = rpm / RATED_RPM
-        return CommandResult(True, f"goes to {rpm:g} rpm")
+        return self._head_for(i, rpm / RATED_RPM, f"goes to {rpm:g} rpm")
 
     def _reset(self, i: int, _arguments: Arguments) -> CommandResult:
         """Flushes the loop and starts anew."""
-        self.clog[i], self.speed[i], self.wanted[i] = 0.0, 0.0, 1.0
-        return CommandResult(True, "flushed, starts anew")
+        self.clog[i], self.speed[i] = 0.0, 0.0
+        return self._head_for(i, 1.0, "flushed, starts anew")
+
+    def _head_for(self, i: int, wanted: float, detail: str) -> CommandResult:
+        """Another speed; done within 1 % of the rated one, given up when a later command wants another."""
+        self.wanted[i] = wanted
+
+        def progress() -> bool | str:
+            if self.wanted[i] != wanted:
+                return f"a later command asked for {RATED_RPM * self.wanted[i]:.0f} rpm"
+            return bool(abs(self.speed[i] - wanted) < 0.01)
+
+        return CommandResult(True, detail, progress)
 
     def _disturb(self, i: int, kind: str, amount: float) -> None:
         """`clog`: the pipework resists (1 + amount) times as much; 80 leaves some 12 l/min."""

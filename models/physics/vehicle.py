@@ -143,7 +143,13 @@ class Vehicles(Plant):
 
     def _immobilise(self, i: int, _arguments: Arguments) -> CommandResult:
         self.immobile[i] = True
-        return CommandResult(True, "comes to a stand")
+
+        def progress() -> bool | str:
+            if not self.immobile[i]:
+                return "it was cleared before the vehicle stood"
+            return bool(self.speed[i] == 0.0)
+
+        return CommandResult(True, "comes to a stand", progress)
 
     def _disturb(self, i: int, kind: str, amount: float) -> None:
         """`leak`: share of the cooling that is gone."""
