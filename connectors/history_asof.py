@@ -20,7 +20,7 @@ from connectors.clickhouse import ClickHouse
 TAIL_SAFE_NS = 86_400_000_000_000
 """Younger rows are surely still in samples_recent and twin_snapshots; older ones are looked up in samples."""
 NEAR_NS = 600_000_000_000
-CLOSED_STAGES = ("effect", "refused", "timed_out")
+CLOSED_STAGES = ("effect", "refused", "timed_out", "failed")
 
 SERIES = "twin_type, device, signal, ts_ns, known_ns, value, quality, seq, ko, kr"
 """Columns of a sample as `newest_of_each` takes them, of samples, samples_recent and (unpacked) twin_snapshots."""
@@ -207,7 +207,8 @@ WHERE last = 'raised' ORDER BY device, newest.5, id
 _COMMAND = ("id", "verb", "stage", "ts_ns", "issuer", "arguments")
 _COMMANDS = f"""
 SELECT device, id, newest.1, newest.2, newest.3, newest.4, newest.5
-FROM (SELECT device, id, argMax((verb, stage, ts_ns, issuer, arguments), {_ORDER}) AS newest
+FROM (SELECT device, id, argMax((verb, stage, ts_ns, issuer, arguments), {_ORDER}) AS newest,
+             max(has({{closed:Array(String)}}, stage)) AS over
       FROM command_events WHERE {_WITHIN} GROUP BY device, id)
-WHERE NOT has({{closed:Array(String)}}, newest.2) ORDER BY device, newest.3, id
+WHERE NOT over ORDER BY device, newest.3, id
 """  # noqa: S608

@@ -1,4 +1,4 @@
-"""Alerts folded into alarms: raised, perhaps returned, perhaps acknowledged; one per id, however often it was told."""
+"""Alerts folded into alarms: raised, perhaps returned, acknowledged, shelved; one per id, however often it was told."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ MOST_OPEN = 20_000
 FLAPPING_NS = 3_600_000_000_000
 ACKNOWLEDGE = "acknowledge"
 """Verb of the command that acknowledges an alarm; its argument `alarm` is the id."""
+SHELVE, UNSHELVE = "shelve", "unshelve"
+"""Put an alarm aside until an instant, for a reason; take it back before its end."""
 
 Priority = Literal["P1", "P2", "P3"]
 
@@ -25,8 +27,23 @@ class Acknowledged(msgspec.Struct):
     at_ns: int
 
 
+class Shelved(msgspec.Struct):
+    """Who put an alarm aside, why, and from when until when (ns UTC)."""
+
+    who: str
+    reason: str
+    at_ns: int
+    until_ns: int
+
+
 class Alarm(msgspec.Struct, kw_only=True):
-    """One alarm. `count`: how often this rule or detector raised one on this signal within the hour before it."""
+    """One alarm.
+
+    Attributes:
+        count: how often this rule or detector raised one on this signal within the hour before it.
+        shelved: how it is put aside now; None once the end is reached.
+        was_shelved: the last time it was put aside, with the end that came true.
+    """
 
     id: str
     twin: str
@@ -42,6 +59,8 @@ class Alarm(msgspec.Struct, kw_only=True):
     returned_ns: int | None = None
     returned: str = ""
     acknowledged: Acknowledged | None = None
+    shelved: Shelved | None = None
+    was_shelved: Shelved | None = None
     value: float | None = None
     threshold: float | None = None
     score: float | None = None
@@ -65,6 +84,7 @@ class Alarms:
         self._closed: deque[str] = deque()
         self._raised: dict[tuple[str, str, str], deque[int]] = {}
         self._acknowledged: dict[str, Acknowledged] = {}
+        self._shelved: dict[str, Shelved] = {}
 
     def take(self, alert: AlertRecord) -> None:
         """One more alert; a repeat of a known one changes nothing."""
@@ -100,9 +120,36 @@ class Alarms:
             held.acknowledged = said
             self.version += 1
 
+    def shelve(self, alarm: str, said: Shelved) -> None:
+        """Somebody puts an alarm aside; it may come to be known only later."""
+        self._shelved[alarm] = said
+        while len(self._shelved) > MOST_OPEN:
+            del self._shelved[next(iter(self._shelved))]
+        held = self.by_id.get(alarm)
+        if held is not None:
+            held.shelved = said
+            self.version += 1
+
+    def unshelve(self, alarm: str, at_ns: int) -> None:
+        """Its shelving has ended."""
+        said, held = self._shelved.pop(alarm, None), self.by_id.get(alarm)
+        if said is not None and held is not None:
+            held.shelved = None
+            held.was_shelved = msgspec.structs.replace(said, until_ns=min(at_ns, said.until_ns))
+            self.version += 1
+
+    def end_shelving(self, now_ns: int) -> None:
+        """Take back every alarm whose end of shelving is reached."""
+        for alarm in [alarm for alarm, said in self._shelved.items() if said.until_ns <= now_ns]:
+            self.unshelve(alarm, now_ns)
+
+    def shown(self, twin: str) -> list[Alarm]:
+        """The open ones of a twin that are not put aside."""
+        return [a for a in self.open.get(twin, {}).values() if a.shelved is None]
+
     def worst(self, twin: str) -> Alarm | None:
-        """Of the open ones of a twin: by priority, then not acknowledged, then the oldest."""
-        return min(self.open.get(twin, {}).values(), key=_worst_first, default=None)
+        """Of the open ones of a twin that are not put aside: by priority, then not acknowledged, then the oldest."""
+        return min(self.shown(twin), key=_worst_first, default=None)
 
     def listed(self) -> list[Alarm]:
         """Open ones by priority and time, then closed ones, newest first."""
@@ -120,6 +167,7 @@ class Alarms:
             cause=alert.cause or alert.message or "", raised_ns=alert.ts_ns, value=alert.value,
             threshold=alert.limit, score=alert.score, ranked=_ranked(alert.ranked), count=self._count(alert, source),
             lineage={"shard": alert.shard, "offset": alert.offset}, acknowledged=self._acknowledged.get(alert.id),
+            shelved=self._shelved.get(alert.id),
         )  # fmt: skip
 
     def _count(self, alert: AlertRecord, source: str) -> int:

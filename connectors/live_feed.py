@@ -37,10 +37,11 @@ class LookBack(NamedTuple):
 
 
 HOUR = 3600.0
-FAST: Mapping[str, LookBack] = {"twin-live": LookBack(600, 2500), "alerts": LookBack(168 * HOUR, 5000)}
+WEEK = 168 * HOUR
+FAST: Mapping[str, LookBack] = {"twin-live": LookBack(600, 2500), "alerts": LookBack(WEEK, 5000)}
 SLOW: Mapping[str, LookBack] = {
     "twin-states": LookBack(0, 0),
-    "command-events": LookBack(24 * HOUR, 2000),
+    "command-events": LookBack(WEEK, 5000),  # as long as alerts: an open alarm keeps its acknowledgement
     "dead-letters": LookBack(24 * HOUR, 500),
     "ledger": LookBack(HOUR, 4000),
     "gaps": LookBack(24 * HOUR, 2000),

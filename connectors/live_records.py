@@ -54,6 +54,7 @@ class CommandRecord(msgspec.Struct):
     issuer: str | None = None
     reason: str | None = None
     detail: Any = None
+    deadline_ns: int = 0
 
 
 class DeadLetterRecord(msgspec.Struct):

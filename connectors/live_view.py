@@ -172,6 +172,7 @@ class LiveView:
         """All twins, worst first; those of one state by the time since when, then by name."""
         with self.lock:
             now = self.clock()
+            self.alarms.end_shelving(now)
             silent = self.values.offline(now).tolist()
             found = [self._status(twin, silent[twin.number], now) for twin in self.values.twins]
         order = {state: i for i, state in enumerate(WORST_FIRST)}
@@ -184,6 +185,7 @@ class LiveView:
             if twin is None:
                 return None
             now = self.clock()
+            self.alarms.end_shelving(now)
             return self._status(twin, bool(self.values.offline(now)[twin.number]), now)
 
     def _status(self, twin: Twin, silent: bool, now_ns: int) -> Status:
@@ -194,8 +196,7 @@ class LiveView:
         if before is None or before[0] != state:
             since = self._since(twin, state, heard, worst, None if before is None else now_ns)
             self._tracked[twin.name] = before = state, since
-        opened = self.alarms.open.get(twin.name, {})
-        unseen = sum(a.acknowledged is None for a in opened.values())
+        unseen = sum(a.acknowledged is None for a in self.alarms.shown(twin.name))
         return Status(twin, state, before[1], None if heard == NO_TIME else heard, worst, unseen)
 
     def _since(self, twin: Twin, state: TwinStatus, heard: int, worst: Alarm | None, seen_ns: int | None) -> int | None:

@@ -16,6 +16,8 @@ import numpy as np
 from operators.types import F64
 
 SECOND = 1_000_000_000
+NO_SITE = "site"
+"""The site of a device whose pattern in the fleet names none."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ class TwinType:
 class Fleet:
     """Which twin type a device has: the first pattern that fits its id decides, and no pattern means no type.
 
-    Patterns are shell globs (`*`, `?`, `[abc]`), upper and lower case apart.
+    Patterns are shell globs (`*`, `?`, `[abc]`), upper and lower case apart. `sites` names the site of a pattern where
+    the list says one.
 
     >>> pump = TwinType(name="pump", version=1, signals=(Signal("pressure"),))
     >>> fleet = Fleet(patterns=(("pump-*", "pump"),), types={"pump": pump})
@@ -197,6 +200,7 @@ class Fleet:
 
     patterns: tuple[tuple[str, str], ...]
     types: Mapping[str, TwinType]
+    sites: Mapping[str, str] = field(default_factory=dict)
 
     def type_of(self, device: str) -> TwinType | None:
         """The type of a device; None for one that no pattern names (dead letter `unknown_type`)."""
@@ -204,3 +208,14 @@ class Fleet:
             if fnmatchcase(device, pattern):
                 return self.types[name]
         return None
+
+    def site_of(self, device: str) -> str:
+        """Where a device stands by the pattern that decides its type; NO_SITE where nothing is said.
+
+        >>> Fleet((("pump-*", "pump"),), {}, {"pump-*": "Plant North"}).site_of("pump-07")
+        'Plant North'
+        """
+        for pattern, _name in self.patterns:
+            if fnmatchcase(device, pattern):
+                return self.sites.get(pattern, NO_SITE)
+        return NO_SITE

@@ -99,12 +99,15 @@ def load_fleet(path: str | Path, types_dir: str | Path) -> Fleet:
     check(root, _FLEET)
     patterns: list[tuple[str, str]] = []
     types: dict[str, TwinType] = {}
+    sites: dict[str, str] = {}
     for entry in root.get("instances") or ():
         pattern, name = entry.text("device"), entry.text("type")
         patterns.append((pattern, name))
+        if entry.get("site"):
+            sites.setdefault(pattern, entry.text("site"))
         if name not in types:
             types[name] = _named_type(entry.get("type") or entry, folder, name)
-    return Fleet(tuple(patterns), types)
+    return Fleet(tuple(patterns), types, sites)
 
 
 def _named_type(place: Cursor, folder: Path, name: str) -> TwinType:

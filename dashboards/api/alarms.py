@@ -18,16 +18,19 @@ MOST = 500
 STATES: Mapping[str, Callable[[Alarm], bool]] = {
     "all": lambda a: True,
     "open": lambda a: a.state == "open",
-    "unacked": lambda a: a.state == "open" and a.acknowledged is None,
-    "acked": lambda a: a.state == "open" and a.acknowledged is not None,
-    "returned": lambda a: a.state == "returned" and a.acknowledged is None,
+    "unacked": lambda a: a.state == "open" and a.acknowledged is None and a.shelved is None,
+    "acked": lambda a: a.state == "open" and a.acknowledged is not None and a.shelved is None,
+    "returned": lambda a: a.state == "returned" and a.acknowledged is None and a.shelved is None,
+    "shelved": lambda a: a.shelved is not None,
 }
 
 
 def listed(view: LiveView, *, state: str = "all", from_ns: int | None = None, to_ns: int | None = None) -> list[Alarm]:
     """Open ones whatever the range, then closed ones that were raised in it (by default in the last 24 h)."""
-    since = view.clock() - DAY_NS if from_ns is None else from_ns
+    now = view.clock()
+    since = now - DAY_NS if from_ns is None else from_ns
     with view.lock:
+        view.alarms.end_shelving(now)
         return [
             a
             for a in view.alarms.listed()

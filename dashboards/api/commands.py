@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from connectors.command_requests import RequestNotSent
-from connectors.live_alarms import ACKNOWLEDGE
-from connectors.live_commands import Command
+from connectors.live_alarms import SHELVE, UNSHELVE
+from connectors.live_commands import OF_ALARMS, Command
 from connectors.live_view import LiveView
 from dashboards.api.context import Context
 from dashboards.api.faults import Fault, json
@@ -19,7 +19,7 @@ from dashboards.api.twins import no_twin
 
 MOST = 500
 MOST_BODY = 64 << 10
-OF_ALARMS = (ACKNOWLEDGE, "shelve")
+MOST_SHELVED_NS = 7 * 86_400_000_000_000
 
 T = TypeVar("T")
 
@@ -81,7 +81,9 @@ def _send(context: Context, asked: Asked) -> str:
     if twin is None:
         raise no_twin(asked.device)
     verbs = [c.verb for c in twin.type.commands]
-    if asked.verb not in (*verbs, *OF_ALARMS):
+    if asked.verb in OF_ALARMS:
+        _check_alarm(context.view, asked)
+    elif asked.verb not in verbs:
         known = f"It understands {', '.join(verbs) or 'no command'}."
         raise Fault(400, f"{asked.device} does not understand {asked.verb!r}.", known, "Nothing was written.")
     try:
@@ -97,3 +99,32 @@ def _send(context: Context, asked: Asked) -> str:
         raise Fault(
             503, "The command is not confirmed.", str(error), "Look at the list before you ask again."
         ) from error
+
+
+def _check_alarm(view: LiveView, asked: Asked) -> None:
+    """What the page can know of a command for an alarm; the gate checks again.
+
+    Raises:
+        Fault: there is no such alarm, it is another twin's, or the end or the reason of a shelving is missing.
+    """
+    name = asked.arguments.get("alarm")
+    with view.lock:
+        view.alarms.end_shelving(view.clock())
+        alarm = view.alarms.by_id.get(name) if isinstance(name, str) else None
+    if alarm is None:
+        raise Fault(404, f"No alarm {name}.", "It is over since long, or its id is misspelt.", "Look at the alarms.")
+    if alarm.twin != asked.device:
+        raise Fault(400, f"Alarm {name} is not of {asked.device}.", f"It is of {alarm.twin}.", "Nothing was written.")
+    if asked.verb == UNSHELVE and alarm.shelved is None:
+        raise Fault(409, f"Alarm {name} is not shelved.", "Its end was reached or somebody ended it.", "Look again.")
+    if asked.verb == SHELVE:
+        _check_shelving(asked, view.clock())
+
+
+def _check_shelving(asked: Asked, now_ns: int) -> None:
+    until_ns = asked.arguments.get("until_ns")
+    if not asked.reason.strip():
+        raise Fault(400, "A shelving needs a reason.", "reason is empty.", "Say why the alarm may be put aside.")
+    if type(until_ns) is not int or not now_ns < until_ns <= now_ns + MOST_SHELVED_NS:
+        end = "until_ns is not an instant (ns UTC) within the next 7 days."
+        raise Fault(400, "A shelving needs an end.", end, "Choose one, such as in 8 hours.")

@@ -39,7 +39,7 @@ class ApiSettings:
     commands: bool = False
     remote: bool = False
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
-    issuer: str = "page"
+    issuer: str = "person:page"
     most_clients: int = 100
 
     @staticmethod

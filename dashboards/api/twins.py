@@ -19,18 +19,23 @@ from operators.definition import Signal, TwinType
 from operators.types import NO_TIME
 
 CLOSED_SHOWN = 20
+STOP = "stop"
+"""Verb of the ordinary stop; a type that has it can be stopped from every page."""
 
 
 class Value(msgspec.Struct):
-    """One value with its unit."""
+    """One value with its unit, its normal range and the limit it is nearest to breaking or has broken."""
 
     signal: str
     value: float
     unit: str
+    normal_low: float | None = None
+    normal_high: float | None = None
+    limit: float | None = None
 
 
 class TwinRow(msgspec.Struct):
-    """One twin in a list; `age_ms` of the newest thing heard from it."""
+    """One twin in a list; `age_ms` of the newest thing heard from it; `stop`: it can be asked to stop."""
 
     id: str
     type: str
@@ -41,6 +46,7 @@ class TwinRow(msgspec.Struct):
     value: Value | None
     heard_ns: int | None
     unacked: int
+    stop: bool = False
     age_ms: int | None = None
 
 
@@ -95,20 +101,22 @@ def _row(view: LiveView, status: Status, now_ns: int) -> TwinRow:
     return TwinRow(
         id=twin.name,
         type=twin.type.name,
-        site=_site(view.document(twin.name)) if view.has_report(twin.name) else "",
+        site=_site(view, twin.name),
         state=status.state,
         since_ns=status.since_ns,
         cause=cause(status, now_ns),
         value=_main_value(view, status),
         heard_ns=status.heard_ns,
         unacked=status.unacknowledged,
+        stop=any(c.verb == STOP for c in twin.type.commands),
     )
 
 
-def _site(document: dict[str, Any]) -> str:
-    report = document.get("report")
+def _site(view: LiveView, twin: str) -> str:
+    """As its device reports, else as the fleet says."""
+    report = view.document(twin).get("report") if view.has_report(twin) else None
     site = report.get("site") if isinstance(report, dict) else None
-    return site if isinstance(site, str) else ""
+    return site if isinstance(site, str) and site else view.fleet.site_of(twin)
 
 
 def _main_value(view: LiveView, status: Status) -> Value | None:
@@ -119,9 +127,19 @@ def _main_value(view: LiveView, status: Status) -> Value | None:
     for name in wanted:
         column = kind.index.get(name)
         if column is not None and values.ts[status.twin.base + column] != NO_TIME:
-            value = float(values.value[status.twin.base + column])
-            return Value(name, value, kind.signals[column].unit)
+            value, signal = float(values.value[status.twin.base + column]), kind.signals[column]
+            low, high = _finite(signal.normal_low), _finite(signal.normal_high)
+            return Value(name, value, signal.unit, low, high, _limit(status, name, value))
     return None
+
+
+def _limit(status: Status, signal: str, value: float) -> float | None:
+    """Of the rule that raised the worst alarm, else the nearest one of the rules of the signal."""
+    worst = status.worst
+    if worst is not None and worst.kind == "rule" and worst.signal == signal and worst.threshold is not None:
+        return worst.threshold
+    limits = [r.limit for r in status.twin.type.rules if r.signal == signal and r.kind != "absent"]
+    return min(limits, key=lambda limit: abs(limit - value), default=None)
 
 
 def _whole(context: Context, status: Status) -> dict[str, Any]:

@@ -76,6 +76,12 @@ def fill(client: ClickHouse) -> None:
         event | {"stage": "dispatched", "ts_ns": T0 + 31 * S, "known_ns": T0 + 31 * S, "kp": 0, "ko": 0, "kr": 0},
         event | {"stage": "effect", "ts_ns": T0 + 32 * S, "known_ns": T0 + 32 * S, "kp": 0, "ko": 1, "kr": 0},
     ])  # fmt: skip
+    answered = [("c2", "timed_out", 33), ("c2", "acknowledged", 34), ("c3", "dispatched", 33), ("c3", "failed", 34)]
+    put(client, "command_events", [
+        event | {"id": c, "verb": "stop", "arguments": "{}", "stage": stage, "ts_ns": T0 + at * S,
+                 "known_ns": T0 + at * S, "kp": 0, "ko": 2 + i, "kr": 0}
+        for i, (c, stage, at) in enumerate(answered)
+    ])  # fmt: skip
     document = {"device": "pump-1", "revision": 7, "reported": {}, "report": {"task": "idle"}, "desired": {}}
     documents = [msgspec.json.encode(document | {"revision": i}).decode() for i in range(9)]
     state: Row = {"device": "pump-1", "twin_type": "pump", "kp": 0, "kr": 0}
@@ -186,6 +192,13 @@ def test_asof_shows_values_report_open_alarms_and_open_commands_of_that_instant(
     early = reader.asof(T0 + 15 * S, T0 + 40 * S)["twins"]["pump-1"]
     assert ([a["id"] for a in early["alarms"]], early["state"], early["commands"]) == (["a1"], "alarm", [])
     assert reader.asof(T0 + 5 * S, T0 + 3 * S)["twins"]["pump-1"]["revision"] == 2
+
+
+def test_a_command_that_failed_or_was_answered_after_its_time_out_is_not_open(reader: HistoryReader) -> None:
+    def still_open(secs: int) -> list[str]:
+        return [c["id"] for c in reader.asof(T0 + secs * S, T0 + 60 * S)["twins"]["pump-1"]["commands"]]
+
+    assert (still_open(33), still_open(34)) == (["c3"], [])
 
 
 def test_without_k_the_newest_arrival_is_used_and_told(history: HistoryHandle) -> None:

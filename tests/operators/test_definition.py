@@ -74,6 +74,13 @@ def test_a_fleet_file_loads_each_type_it_names_once(tmp_path: Path) -> None:
     assert fleet.type_of("a-1") is fleet.type_of("b") is fleet.types["pump"]
 
 
+def test_a_fleet_file_may_say_where_devices_stand_and_the_first_pattern_that_fits_decides(tmp_path: Path) -> None:
+    lines = ("{device: 'a-1', type: pump, site: Hall 2}", "{device: 'a-*', type: pump, site: Hall 1}")
+    path = fleet_files(tmp_path, "".join(f"  - {x}\n" for x in (*lines, "{device: b, type: pump}")), pump="pump")
+    fleet = load_fleet(path, tmp_path)
+    assert [fleet.site_of(d) for d in ("a-1", "a-2", "b", "toaster")] == ["Hall 2", "Hall 1", "site", "site"]
+
+
 @pytest.mark.parametrize(
     ("instances", "message"),
     [
