@@ -1,7 +1,8 @@
 """Simulated devices as a producer: paces a source of readings by the clock and sends them as the wire contract wants.
 
 The source is any object with `step`, `skip`, `next_ns` and `events` (flows/simulate.py puts the fleet of models/physics
-here), so this module knows Kafka and time, and nothing of vehicles. See docs/simulator.md.
+here, flows/recordings.py recordings that begin again when they end), so this module knows Kafka and time, and nothing
+of vehicles. See docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Reading(Protocol):
     @property
     def ts_ns(self) -> int: ...
     @property
-    def signals(self) -> Mapping[str, float]: ...
+    def signals(self) -> Mapping[str, float] | msgspec.Raw: ...
     @property
     def seq(self) -> int: ...
     @property

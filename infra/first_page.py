@@ -25,10 +25,12 @@ class FirstPage:
 
     Attributes:
         seconds: from the start of this process (`./twinflow` becomes it) to the first live value; None before.
+        seen: set with it.
     """
 
     def __init__(self, port: int) -> None:
         self.seconds: float | None = None
+        self.seen = threading.Event()
         self._port = port
         self._thread = threading.Thread(target=self._watch, name="first page", daemon=True)
 
@@ -55,6 +57,7 @@ class FirstPage:
                 message = json.loads(socket.recv(timeout=ANSWER_SECS))
                 if message.get("topic") == f"twin:{twin}" and message.get("rows"):
                     self.seconds = round(age_secs(), 2)
+                    self.seen.set()
 
     def summary(self) -> dict[str, Any]:
         """Fields of `up --json`: seconds_to_first_page, twins, samples, ledger_balance, alerts, commands_acknowledged.

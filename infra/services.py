@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit
 
@@ -20,6 +21,7 @@ from infra.supervisor.service import Service
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBE_SECS = 2.0
+FIRST_VALUE_SECS = 30.0
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -28,7 +30,8 @@ Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | Non
 class Stack:
     """What `up` runs. `endpoints`: where Kafka and the history answer, ours or a real cluster; `url`: the page;
     `secrets`: variables of children that are never shown;
-    `summaries`: each gives fields of the JSON object that `up --json` prints, asked while everything still runs."""
+    `summaries`: each gives fields of the JSON object that `up --json` prints, asked while everything still runs;
+    `seen`: set once the page has shown its first live value."""
 
     settings: Settings
     folders: Folders
@@ -38,6 +41,7 @@ class Stack:
     url: str | None = None
     secrets: dict[str, str] = field(default_factory=dict)
     summaries: list[Callable[[], dict[str, Json]]] = field(default_factory=list)
+    seen: Event = field(default_factory=Event)
 
     def port(self, name: str) -> int:
         """The port of setting `NAME_port`, or the next free one where nobody set it."""
@@ -192,6 +196,7 @@ def page(stack: Stack) -> None:
     command = (sys.executable, "-m", "dashboards.serve", "--port", str(port))
     first = FirstPage(port)
     stack.summaries.append(first.summary)
+    stack.seen = first.seen
 
     def argv() -> Sequence[str]:
         first.start()
@@ -227,7 +232,35 @@ def simulator(stack: Stack) -> None:
     )
 
 
-PARTS: tuple[Callable[[Stack], None], ...] = (kafka, history, ticker, telemetry, history_writer, page, simulator)
+def recordings(stack: Stack) -> None:
+    """Recordings that ship, over and over; they come after the first live value, so that it need not wait for them."""
+    wanted = stack.settings.text("recordings")
+    if wanted == "none" or stack.settings.text("scenario") == "none":
+        return
+    command = [sys.executable, "-m", "flows.recordings", "--kafka", stack.endpoints["kafka"]]
+    for option in ("fleet", "types"):
+        if chosen := stack.settings.text(option):
+            command += [f"--{option}", chosen]
+    command += [] if wanted == "all" else wanted.split(",")
+
+    def argv() -> Sequence[str]:
+        stack.seen.wait(FIRST_VALUE_SECS)
+        return command
+
+    stack.services.append(
+        Service(
+            "recordings",
+            argv,
+            ready=lambda: "",
+            env=stack.env(),
+            after=(*stack.running("kafka"), "telemetry", "page", "simulator"),
+        )
+    )
+
+
+PARTS: tuple[Callable[[Stack], None], ...] = (
+    *(kafka, history, ticker, telemetry, history_writer, page, simulator, recordings),
+)
 """In this order, so that a later part finds the addresses of an earlier one in `endpoints`."""
 
 

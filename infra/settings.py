@@ -61,6 +61,13 @@ SETTINGS: tuple[Setting, ...] = (
         form=r"default|healthy|none",
         form_help="a scenario",
     ),
+    Setting(
+        "recordings",
+        "all",
+        "recordings played over and over: all, none, or some of husky,nab,citylearn",
+        form=r"all|none|(husky|nab|citylearn)(,(husky|nab|citylearn))*",
+        form_help="all, none or names of recordings",
+    ),
     Setting("page_port", 8050, "port of the page; the next free one unless set", low=1),
 )
 

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NOTICE = "connectors/recordings/data/NOTICE.md"
 
 PERMITTED = {
     *("MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "ISC", "PSF-2.0", "MPL-2.0", "Zlib", "CC0-1.0"),
@@ -78,6 +79,8 @@ def document() -> str:
     lines += [f"| {jar} | {terms} |" for jar, terms in jars()]
     lines += ["", "## Web files shipped with the dashboard", "", "| package | licence |", "| --- | --- |"]
     lines += [f"| {package} | {terms} |" for package, terms in vendored()]
+    lines += ["", "## Recordings that ship", "", f"Whole texts: {NOTICE}.", "", "| file | from | licence |"]
+    lines += ["| --- | --- | --- |", *(f"| {file} | {origin} | {terms} |" for file, origin, terms in recordings())]
     return "\n".join(lines) + "\n"
 
 
@@ -85,6 +88,12 @@ def vendored() -> list[tuple[str, str]]:
     """(npm package@version, SPDX expression) of every vendored web file."""
     lock = (ROOT / "dashboards" / "static" / "vendor.lock").read_text().splitlines()
     return sorted({(line.split()[3], line.split()[2]) for line in lock if line and not line.startswith("#")})
+
+
+def recordings() -> list[tuple[str, str, str]]:
+    """(file, origin, licence) of every recording that ships, as its notice says."""
+    rows = [line.strip("| ").split(" | ") for line in (ROOT / NOTICE).read_text().splitlines() if line[:3] == "| `"]
+    return [(row[0], row[2], row[4]) for row in rows]
 
 
 def jars() -> list[tuple[str, str]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import clickhouse_connect
 import pytest
@@ -14,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from tests.infra.command import Command
 from tests.infra.supervised import free_port, gone, until
 
-NAMES = ["kafka", "history", "ticker", "telemetry", "history-writer", "page", "simulator"]
+NAMES = ["kafka", "history", "ticker", "telemetry", "history-writer", "page", "simulator", "recordings"]
 
 
 @pytest.fixture
@@ -37,6 +39,11 @@ def topics(bootstrap: str) -> set[str]:
     return {
         name for name in AdminClient({"bootstrap.servers": bootstrap}).list_topics(timeout=10).topics if name[0] != "_"
     }
+
+
+def page(url: str, path: str) -> Any:
+    with urllib.request.urlopen(url + path, timeout=10) as answered:
+        return json.load(answered)
 
 
 def answer(command: Command, url: str, statement: str) -> object:
@@ -73,11 +80,16 @@ def test_every_process_is_killed_in_turn_and_comes_back_and_no_record_is_lost_or
 
 
 def test_a_run_tells_when_its_first_page_was_there_and_what_it_saw(twinflow: Command) -> None:
-    done = twinflow("up", "--no-browser", "--exit-after", "45", "--json")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    with twinflow.running("--json") as up:
+        url = twinflow.await_ready()["url"]
+        until(lambda: len(page(url, "/api/twins")) == 27, "all simulated and recorded devices")
+        until(lambda: bool(page(url, "/api/alarms")), "the alarm of the machine that breaks")
+        up.send_signal(signal.SIGTERM)
+        out, _ = up.communicate(timeout=60)
+    told = json.loads(out)
+    assert up.returncode == 0
     assert told["seconds_to_first_page"] > 0
-    assert told["twins"] == 24
+    assert told["twins"] == 27
     assert told["samples"] > 1000
     assert told["ledger_balance"] == 0
     assert told["alerts"] >= 1
