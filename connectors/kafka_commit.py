@@ -8,10 +8,10 @@ dropped. Pattern: Kafka KIP-98 (transactions) and KIP-447 (offsets by group meta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -29,6 +29,8 @@ PRODUCER: dict[str, str | int | float | bool] = {
     "topic.metadata.propagation.max.ms": 10_000,  # a topic that is missing is said so before a commit gives up
 }
 TIMEOUT_SECS = 30
+Source: TypeAlias = tuple[str, int]
+"""Topic and partition."""
 _Result = TypeVar("_Result")
 
 
@@ -138,66 +140,71 @@ class Outbox:
             self._failed = error
 
 
-class ShardTransactions:
-    """The committed output of one shard.
+class Transactions:
+    """One transactional producer, and the source offsets that are committed with what it writes.
 
-    Building one fences every earlier producer of the same name, so a forgotten copy of the flow can commit no more;
-    only then `committed` is read: the offset up to which all output has been delivered, or None on the first run.
-    `open` tells whether something waits for `commit`.
+    Building one fences every earlier producer of the same name, so a forgotten copy can commit no more; only then
+    `offsets` are read: where each source stands, None on the first run. `open` tells whether something waits for
+    `commit_at`.
 
     Args:
         bootstrap: host:port of a broker.
         group: consumer group that owns the source offsets, e.g. "telemetry"; no consumer ever joins it.
-        shard: name of the shard; the transactional id is `<group>-<shard>`.
-        source: topic and partition the shard reads.
+        shard: name of this producer; the transactional id is `<group>-<shard>`.
+        sources: topics and partitions that are read.
+        settings: of the producer, on top of PRODUCER.
 
     Raises:
         CommitError: the broker does not answer.
     """
 
-    def __init__(self, bootstrap: str, *, group: str, shard: str, source: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        group: str,
+        shard: str,
+        sources: Sequence[Source],
+        settings: Mapping[str, str | int | float | bool] | None = None,
+    ) -> None:
         self.shard = shard
-        self._source = source
-        self._out = Outbox({"bootstrap.servers": bootstrap, "transactional.id": f"{group}-{shard}"}, shard=shard)
-        self._end_offset = -1
+        own = {"bootstrap.servers": bootstrap, "transactional.id": f"{group}-{shard}"}
+        self._out = Outbox({**(settings or {}), **own}, shard=shard)
         self._dead: CommitError | None = None
         self.open = False
         self._try("starting transactions", lambda: self._out.producer.init_transactions(TIMEOUT_SECS))
         consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
         try:
-            self.committed = self._try("reading the committed offset", lambda: _committed(consumer, source))
+            self.offsets = self._try("reading the committed offset", lambda: _committed(consumer, sources))
             self._group = consumer.consumer_group_metadata()
         finally:
             consumer.close()
 
-    def write(self, settled: Settled) -> None:
-        """Add to the transaction of this epoch; what was committed before a restart is dropped.
+    def send(self, records: Iterable[Record]) -> None:
+        """Add to the open transaction, which is begun where there is none.
 
         Raises:
             CommitError: the broker refused an earlier record for good.
         """
-        if self.committed is not None and settled.end_offset <= self.committed:
-            return
         if not self.open:
             self._try("beginning a transaction", self._out.producer.begin_transaction)
             self.open = True
-        self._try("writing", lambda: self._out.send(settled.records))
-        self._end_offset = max(self._end_offset, settled.end_offset)
+        self._try("writing", lambda: self._out.send(records))
 
-    def commit(self) -> None:
-        """Commit the open transaction with its source offset; nothing open is nothing to do.
+    def commit_at(self, offsets: Mapping[Source, int]) -> None:
+        """Commit the open transaction together with where its sources are to be read next.
 
         Raises:
             CommitError: the outcome is not certain; the producer must not be used again.
         """
-        if not self.open:
-            return
-        offset = [TopicPartition(*self._source, self._end_offset)]
+        at = [TopicPartition(*source, offset) for source, offset in offsets.items()]
         producer, group = self._out.producer, self._group
-        self._try("committing", lambda: producer.send_offsets_to_transaction(offset, group, TIMEOUT_SECS))
+        if at:
+            self._try("committing", lambda: producer.send_offsets_to_transaction(at, group, TIMEOUT_SECS))
         self._try("committing", lambda: producer.commit_transaction(TIMEOUT_SECS))
         self._try("committing", self._out.check)
-        self.committed, self.open = self._end_offset, False
+        self.open = False
+        self.offsets |= offsets
 
     def _try(self, doing: str, step: Callable[[], _Result]) -> _Result:
         """A step of a transaction; after the first one that failed all others are refused."""
@@ -216,8 +223,52 @@ class ShardTransactions:
         """Nothing is held but the producer; an open transaction is left to the next owner, who aborts it by fencing."""
 
 
-def _committed(consumer: Consumer, source: tuple[str, int]) -> int | None:
-    """The offset a group has for a partition; asks again while a broker that just started looks for its coordinator.
+class ShardTransactions(Transactions):
+    """The committed output of one shard, which reads one partition.
+
+    Args:
+        bootstrap, group, shard: as for `Transactions`.
+        source: topic and partition the shard reads.
+
+    Attributes:
+        committed: the offset up to which all output has been delivered, None on the first run.
+
+    Raises:
+        CommitError: the broker does not answer.
+    """
+
+    def __init__(self, bootstrap: str, *, group: str, shard: str, source: Source) -> None:
+        super().__init__(bootstrap, group=group, shard=shard, sources=[source])
+        self._source = source
+        self._end_offset = -1
+
+    @property
+    def committed(self) -> int | None:
+        return self.offsets[self._source]
+
+    def write(self, settled: Settled) -> None:
+        """Add to the transaction of this epoch; what was committed before a restart is dropped.
+
+        Raises:
+            CommitError: the broker refused an earlier record for good.
+        """
+        if self.committed is not None and settled.end_offset <= self.committed:
+            return
+        self.send(settled.records)
+        self._end_offset = max(self._end_offset, settled.end_offset)
+
+    def commit(self) -> None:
+        """Commit the open transaction with its source offset; nothing open is nothing to do.
+
+        Raises:
+            CommitError: the outcome is not certain; the producer must not be used again.
+        """
+        if self.open:
+            self.commit_at({self._source: self._end_offset})
+
+
+def _committed(consumer: Consumer, sources: Sequence[Source]) -> dict[Source, int | None]:
+    """The offsets a group has; asks again while a broker that just started looks for its coordinator.
 
     Raises:
         KafkaException: no answer in 30 s.
@@ -225,15 +276,15 @@ def _committed(consumer: Consumer, source: tuple[str, int]) -> int | None:
     deadline = time.monotonic() + TIMEOUT_SECS
     while True:
         try:
-            [found] = consumer.committed([TopicPartition(*source)], timeout=TIMEOUT_SECS)
-            if found.error is not None:
-                raise KafkaException(found.error)
+            found = consumer.committed([TopicPartition(*source) for source in sources], timeout=TIMEOUT_SECS)
+            for failed in (tp.error for tp in found if tp.error is not None):
+                raise KafkaException(failed)
         except KafkaException:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
         else:
-            return int(found.offset) if found.offset >= 0 else None
+            return {(tp.topic, tp.partition): int(tp.offset) if tp.offset >= 0 else None for tp in found}
 
 
 class CommitPool:

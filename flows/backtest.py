@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.encode import raw_text
+from flows.documents import raw_text
 from flows.lane import LaneOutput
 from flows.shard import Shard, ShardOutput
 from flows.tables import (

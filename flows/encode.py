@@ -1,11 +1,7 @@
-"""Results as Kafka records: Arrow blocks for machines, JSON where people read; one partition per shard."""
+"""Results as Kafka records: Arrow blocks, one partition per shard."""
 
 from __future__ import annotations
 
-import base64
-from typing import Any
-
-import msgspec
 import pyarrow as pa
 
 from connectors.kafka_commit import Record
@@ -13,8 +9,6 @@ from connectors.kafka_commit import Record
 ARROW = "application/vnd.apache.arrow.stream"
 BLOCK_ROWS = 20_000
 """Rows of one Arrow block at most, so that a block stays far below the broker's limit on a record."""
-
-_json = msgspec.json.Encoder()
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -41,21 +35,3 @@ def blocks(topic: str, table: pa.Table, *, shard: str, partition: int, twin_type
         Record(topic, shard.encode(), to_bytes(table.slice(at, BLOCK_ROWS)), headers, partition)
         for at in range(0, table.num_rows, BLOCK_ROWS)
     ]
-
-
-def document(topic: str, key: str, value: dict[str, Any], *, partition: int) -> Record:
-    """A JSON record."""
-    headers = (("content-type", b"application/json"),)
-    return Record(topic, key.encode("utf-8", "replace"), _json.encode(value), headers, partition)
-
-
-def raw_text(raw: bytes) -> dict[str, str | None]:
-    """Bytes as `raw` where they are UTF-8 text, else as `raw_base64`.
-
-    >>> raw_text(b"{"), raw_text(bytes([255]))
-    ({'raw': '{', 'raw_base64': None}, {'raw': None, 'raw_base64': '/w=='})
-    """
-    try:
-        return {"raw": raw.decode(), "raw_base64": None}
-    except UnicodeDecodeError:
-        return {"raw": None, "raw_base64": base64.b64encode(raw).decode()}

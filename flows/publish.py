@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from connectors.kafka_commit import Record
-from flows.encode import blocks, document, raw_text
+from flows.documents import document, raw_text
+from flows.encode import blocks
 from flows.lane import LaneOutput
 from flows.shard import ShardOutput
 from flows.tables import anomalies_table, rows_table, samples_table, windows_table

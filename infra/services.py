@@ -162,6 +162,22 @@ def telemetry(stack: Stack) -> None:
     )
 
 
+def commands(stack: Stack) -> None:
+    """The command gate. Nobody asks before page and rules run, so it leaves the processor to the kernels first."""
+    port = stack.ports.take("commands", 8062, exact=False)
+    command = (sys.executable, "-m", "flows.commands")
+    stack.services.append(
+        Service(
+            "commands",
+            lambda: command,
+            ready=lambda: http_answer(port),
+            env={**stack.env(), "TWINFLOW_HEALTH_PORT": str(port)},
+            after=(*stack.running("kafka"), "telemetry"),
+            grace_secs=20.0,
+        )
+    )
+
+
 def history_writer(stack: Stack) -> None:
     """Carries the result topics into the history; migrates the history first."""
     command = (sys.executable, "-m", "flows.history")
@@ -208,11 +224,16 @@ def page(stack: Stack) -> None:
             "page",
             argv,
             ready=lambda: http_answer(port),
-            env={**stack.env(), "TWINFLOW_CLICKHOUSE": reader},
+            env={**stack.env(), "TWINFLOW_CLICKHOUSE": reader, **_asking(stack)},
             after=stack.running("kafka"),
             early=True,
         )
     )
+
+
+def _asking(stack: Stack) -> dict[str, str]:
+    """What tells the page that somebody decides about commands."""
+    return {"TWINFLOW_COMMANDS": "1"} if stack.running("commands") else {}
 
 
 def simulator(stack: Stack) -> None:
@@ -259,7 +280,7 @@ def recordings(stack: Stack) -> None:
 
 
 PARTS: tuple[Callable[[Stack], None], ...] = (
-    *(kafka, history, ticker, telemetry, history_writer, page, simulator, recordings),
+    *(kafka, history, ticker, telemetry, commands, history_writer, page, simulator, recordings),
 )
 """In this order, so that a later part finds the addresses of an earlier one in `endpoints`."""
 

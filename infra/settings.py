@@ -68,6 +68,13 @@ SETTINGS: tuple[Setting, ...] = (
         form=r"all|none|(husky|nab|citylearn)(,(husky|nab|citylearn))*",
         form_help="all, none or names of recordings",
     ),
+    Setting(
+        "gate_required",
+        "",
+        "checks of the command gate that must be passed; those not built yet refuse every command",
+        form=r"[a-z_]+( *, *[a-z_]+)*",
+        form_help="names of checks, like role, rate",
+    ),
     Setting("page_port", 8050, "port of the page; the next free one unless set", low=1),
 )
 

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numba import njit
 
-from operators.envelope import Envelope, Head, Judged, name_fault, resolve
+from operators.envelope import Envelope, Head, Judged, resolve
 from operators.errors import ContractError
+from operators.names import name_fault
 from operators.roster import Roster
 from operators.signal_plan import Name, Plan, norm_fault
 from operators.times import nanos_of_number, nanos_of_text

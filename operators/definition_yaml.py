@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jsonschema import Draft202012Validator
 
+from operators.command_records import ALARM_VERBS
 from operators.definition import SECOND, CommandSpec, Component, Fleet, TwinType, WindowSpec
 from operators.definition_align import read_align
 from operators.definition_check import Cursor, check, nearest
@@ -174,6 +175,8 @@ def _commands(root: Cursor) -> tuple[CommandSpec, ...]:
     commands: list[CommandSpec] = []
     section = root.get("commands")
     for verb, place in section.items() if section else ():
+        if verb in ALARM_VERBS:
+            raise place.error(f"{verb!r} is a verb of alarms, which every twin has", "rename it")
         schema = place.get("arguments")
         timeout = place.duration("timeout", 10 * SECOND, zero=False)
         commands.append(CommandSpec(verb, check_schema(schema) if schema else {}, timeout, place.flag("grave")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 from operators.boots import LONGEST_BOOT
 from operators.errors import ContractError
 from operators.frames import Headers
+from operators.names import LONGEST_NAME, device_fault, name_fault
 from operators.roster import Roster
 from operators.signal_plan import Plan
 from operators.times import nanos_of_number
 from operators.types import F64, I64, NO_SEQ, U8
 
-LONGEST_NAME = 256
 JSON, STREAM, MESSAGE = (
     "application/json",
     "application/vnd.apache.arrow.stream",
@@ -25,7 +24,6 @@ JSON, STREAM, MESSAGE = (
 KINDS = ("samples", "report", "tick", "schema", "definition")
 _HEADERS = ("kind", "content-type", "schema-id", "device", "boot", "seq", "clock", "arrival")
 _DIGITS = re.compile(r"[0-9]{1,19}")
-_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,35 +108,6 @@ def says_nothing(headers: Headers) -> bool:
     return all(
         name not in headers or (name == "content-type" and headers[name] == b"application/json") for name in _HEADERS
     )
-
-
-def name_fault(name: str) -> str:
-    """What is wrong with a name as text, "" where nothing is: empty, too long, control or direction characters."""
-    if not name:
-        return "is empty"
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        return "holds a lone surrogate"
-    if size > LONGEST_NAME:
-        return f"has {size} bytes, at most {LONGEST_NAME} are taken"
-    if not name.isascii() or not name.isprintable():
-        for c in name:
-            if unicodedata.category(c) in _UNSAFE:
-                return f"holds U+{ord(c):04X}"
-    return ""
-
-
-def device_fault(name: str) -> str:
-    """As `name_fault`; a device name also is no path.
-
-    >>> device_fault("pump-7"), device_fault("../pump")
-    ('', 'is or holds a path')
-    """
-    fault = name_fault(name)
-    if not fault and ("/" in name or "\\" in name or name in (".", "..")):
-        fault = "is or holds a path"
-    return fault
 
 
 def resolve(

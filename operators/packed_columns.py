@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from operators.envelope import name_fault
 from operators.errors import ContractError
+from operators.names import name_fault
 from operators.signal_plan import Plan
 from operators.times import MAX_TIME_NS, nanos_of_integers
 from operators.types import F64, I64, Mask

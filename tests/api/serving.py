@@ -22,7 +22,8 @@ from connectors.kafka_flow import SHARDS
 from connectors.live_records import Arrived
 from dashboards.api.server import create_app
 from dashboards.api.settings import ApiSettings
-from flows.encode import blocks, document
+from flows.documents import document
+from flows.encode import blocks
 from flows.tables import samples_table
 from operators.definition import CommandSpec, Component, Fleet, RuleSpec, Signal, TwinType
 from operators.types import Batch

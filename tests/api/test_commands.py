@@ -14,7 +14,7 @@ from connectors.live_view import LiveView
 from dashboards.api.alarms import listed
 from dashboards.api.commands import listed as commands
 from dashboards.api.settings import ApiSettings
-from flows.encode import document
+from flows.documents import document
 from tests.api.serving import FLEET, SECOND, Served, alert, arrived, live, send, serving, until
 from tests.api.test_live_view import T0, new_view, status_of
 

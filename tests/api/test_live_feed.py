@@ -17,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 from connectors.live_feed import FAST
 from dashboards.api.client_queue import ROOM
 from dashboards.api.settings import ApiSettings
-from flows.encode import document
+from flows.documents import document
 from infra.kafka.topics import ensure_topics
 from tests.api.serving import FLEET, SECOND, Served, live, send, serving, until
 from tests.support_kafka import BrokerProcess

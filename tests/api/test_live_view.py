@@ -13,7 +13,8 @@ from connectors.live_view import LiveView, Status
 from dashboards.api.alarms import listed
 from dashboards.api.twins import overview, rows, with_ages
 from dashboards.api.words import cause
-from flows.encode import document, to_bytes
+from flows.documents import document
+from flows.encode import to_bytes
 from operators.types import Quality
 from tests.api.serving import EVENTS, FLEET, SECOND, alert, arrived, live
 

@@ -8,7 +8,8 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from connectors.kafka_commit import Record
 from dashboards.api.settings import ApiSettings
-from flows.encode import document, raw_text, to_bytes
+from flows.documents import document, raw_text
+from flows.encode import to_bytes
 from flows.tables import samples_table
 from operators.types import Batch
 from tests.api.serving import FLEET, PUMP, send, serving

@@ -14,7 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from connectors.kafka_flow import SHARDS
 from dashboards.api.settings import ApiSettings
-from flows.encode import document, raw_text
+from flows.documents import document, raw_text
 from tests.api.serving import FLEET, SECOND, Served, alert, live, send, serving, until
 
 

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from tests.infra.command import Command
 from tests.infra.supervised import free_port, gone, until
 
-NAMES = ["kafka", "history", "ticker", "telemetry", "history-writer", "page", "simulator", "recordings"]
+NAMES = ["kafka", "history", "ticker", "telemetry", "commands", "history-writer", "page", "simulator", "recordings"]
 
 
 @pytest.fixture
