@@ -15,12 +15,15 @@ from connectors.record_batches import (
     COMPRESSION,
     LOG_APPEND_TIME,
     MAX_MS,
+    WORD_ENDS,
+    WORDS,
     BatchHeaders,
     batch_headers,
+    note_headers,
     read_headers,
     walk_records,
 )
-from operators.frames import FAULT, Frames
+from operators.frames import FAULT, Frames, Told
 from operators.types import I64, U8, Mask
 
 FAULTS: Mapping[int, Mapping[str, bytes]] = {
@@ -141,15 +144,9 @@ def _lost(partition: int, batch: BatchHeaders, append_ms: int, first_offset: int
 
 
 def _frames(partition: int, buffer: U8, out: I64, end_offset: int) -> Frames:
-    headers: dict[int, Mapping[str, bytes]] = {}
-    for row in np.flatnonzero(out[6]).tolist():
-        at = int(out[6, row])
-        if at < 0:
-            headers[row] = FAULTS[at]
-        else:
-            found = read_headers(buffer, at, int(out[7, row]))
-            found.pop(FAULT, None)  # ours alone to set
-            headers[row] = found
+    notes = np.empty(out.shape[1], np.uint8)
+    told = np.empty((out.shape[1], 5), np.int64)
+    packed = note_headers(buffer, out[6], out[7], WORDS, WORD_ENDS, notes, told)
     return Frames(
         partition=partition,
         buffer=buffer,
@@ -159,9 +156,34 @@ def _frames(partition: int, buffer: U8, out: I64, end_offset: int) -> Frames:
         key_end=out[3],
         offset=out[4],
         arrival=out[5],
-        headers=headers,
+        headers=_RawHeaders(buffer, out[6], out[7]),
         end_offset=end_offset,
+        notes=notes,
+        told=Told._make(told.T.copy()) if packed else None,
     )
+
+
+class _RawHeaders(Mapping[int, Mapping[str, bytes]]):
+    """Headers by row, read from the bytes when somebody asks."""
+
+    def __init__(self, buffer: U8, at: I64, end: I64) -> None:
+        self._buffer, self._at, self._end = buffer, at, end
+
+    def __getitem__(self, row: int) -> Mapping[str, bytes]:
+        at = int(self._at[row]) if 0 <= row < self._at.size else 0
+        if at == 0:
+            raise KeyError(row)
+        if at < 0:
+            return FAULTS[at]
+        found = read_headers(self._buffer, at, int(self._end[row]))
+        found.pop(FAULT, None)  # ours alone to set
+        return found
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(np.flatnonzero(self._at).tolist())
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._at))
 
 
 def warm() -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
@@ -29,6 +29,8 @@ PRODUCER: dict[str, str | int | float | bool] = {
     "topic.metadata.propagation.max.ms": 10_000,  # a topic that is missing is said so before a commit gives up
 }
 TIMEOUT_SECS = 30
+MOST_ROWS = 200_000
+"""Rows of a shard that wait for the end of their epoch; more are written at once."""
 Source: TypeAlias = tuple[str, int]
 """Topic and partition."""
 _Result = TypeVar("_Result")
@@ -56,12 +58,24 @@ class Record:
     partition: int = -1
 
 
+class Part(Protocol):
+    """Results that wait for those of the same epoch, to be written together; `rows` tells how many they are."""
+
+    @property
+    def rows(self) -> int: ...
+
+
+Merge: TypeAlias = Callable[[str, int, list[Any]], list[Record]]
+"""The records of a shard (name, partition) that several parts, in order, come to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What a shard made of its input up to `end_offset`: to be committed together with that offset."""
 
     end_offset: int
     records: list[Record] = field(default_factory=list)
+    part: Part | None = None
 
 
 class Outbox:
@@ -229,6 +243,7 @@ class ShardTransactions(Transactions):
     Args:
         bootstrap, group, shard: as for `Transactions`.
         source: topic and partition the shard reads.
+        merge: makes records of the parts of an epoch; needed where parts are written.
 
     Attributes:
         committed: the offset up to which all output has been delivered, None on the first run.
@@ -237,9 +252,10 @@ class ShardTransactions(Transactions):
         CommitError: the broker does not answer.
     """
 
-    def __init__(self, bootstrap: str, *, group: str, shard: str, source: Source) -> None:
+    def __init__(self, bootstrap: str, *, group: str, shard: str, source: Source, merge: Merge | None = None) -> None:
         super().__init__(bootstrap, group=group, shard=shard, sources=[source])
-        self._source = source
+        self._source, self._merge = source, merge
+        self._parts: list[Part] = []
         self._end_offset = -1
 
     @property
@@ -256,6 +272,17 @@ class ShardTransactions(Transactions):
             return
         self.send(settled.records)
         self._end_offset = max(self._end_offset, settled.end_offset)
+        if settled.part is not None:
+            self._parts.append(settled.part)
+            if sum(part.rows for part in self._parts) > MOST_ROWS:
+                self._write_parts()
+
+    def _write_parts(self) -> None:
+        """One encoding for what came in many fetches: blocks as large as an epoch allows."""
+        if self._parts:
+            assert self._merge is not None, "parts need a merge"
+            parts, self._parts = self._parts, []
+            self.send(self._merge(self.shard, self._source[1], parts))
 
     def commit(self) -> None:
         """Commit the open transaction with its source offset; nothing open is nothing to do.
@@ -264,6 +291,7 @@ class ShardTransactions(Transactions):
             CommitError: the outcome is not certain; the producer must not be used again.
         """
         if self.open:
+            self._write_parts()
             self.commit_at({self._source: self._end_offset})
 
 

@@ -19,7 +19,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors.kafka_columns import ColumnConsumer, OffsetAheadError
-from connectors.kafka_commit import CommitPool, Outbox, Record, Settled, ShardTransactions
+from connectors.kafka_commit import CommitPool, Merge, Outbox, Record, Settled, ShardTransactions
 from operators.errors import TwinflowError
 from operators.frames import Frames
 
@@ -40,6 +40,9 @@ class Worker:
         bootstrap: host:port of a broker.
         topic: the topic the shards read.
         group: consumer group and prefix of the transactional ids.
+
+    Attributes:
+        merge: makes records of the parts of an epoch (`Settled.part`), set before the first transaction.
     """
 
     def __init__(self, bootstrap: str, *, topic: str, group: str) -> None:
@@ -47,6 +50,7 @@ class Worker:
         self.drain = threading.Event()
         self.pool = CommitPool()
         self.transactional = False
+        self.merge: Merge | None = None
         self.committed: dict[int, int | None] = {}
         self._transactions: dict[int, ShardTransactions] = {}
         self._resume: dict[int, int | None] = {}
@@ -97,7 +101,7 @@ class Worker:
         made = self._transactions.get(partition)
         if made is None:
             shard, source = SHARDS[partition], (self.topic, partition)
-            made = ShardTransactions(self.bootstrap, group=self.group, shard=shard, source=source)
+            made = ShardTransactions(self.bootstrap, group=self.group, shard=shard, source=source, merge=self.merge)
             self._transactions[partition] = made
             self.committed[partition] = made.committed
             self.pool.add(made)

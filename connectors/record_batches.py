@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from operators.frames import DEVICE_CLOCK, HEADERS, PACKED, PLAIN, READ, TRUSTED
 from operators.types import I64, U8, Mask
 
 U32 = NDArray[np.uint32]
@@ -19,6 +20,14 @@ U32 = NDArray[np.uint32]
 HEADER_BYTES = 61
 SMALLEST_RECORD = 7
 """Bytes of a record without key, value and headers."""
+_WORDS = (
+    *(name.encode() for name in HEADERS), b"trusted", b"device", b"application/json",
+    b"application/vnd.apache.arrow.message",
+)  # fmt: skip
+WORDS = np.frombuffer(b"".join(_WORDS), np.uint8)
+WORD_ENDS = np.cumsum([0, *map(len, _WORDS)], dtype=np.int64)
+NAMED = len(HEADERS)
+_CLOCK, _CONTENT, _SEQ, _SCHEMA, _BOOT = map(HEADERS.index, ("clock", "content-type", "seq", "schema-id", "boot"))
 BAD_RECORD, BAD_COMPRESSION = -1, -2
 """In place of the position of a record's headers: the record, or its whole batch, could not be read."""
 MAX_OFFSET = 1 << 62
@@ -232,6 +241,83 @@ def walk_records(
             k += 1
             p = stop
     return k
+
+
+@njit(cache=True, inline="always")
+def _is(buffer: U8, start: int, end: int, word: U8) -> bool:
+    if end - start != word.size:
+        return False
+    k = 0
+    while k < word.size and buffer[start + k] == word[k]:
+        k += 1
+    return k == word.size
+
+
+@njit(cache=True)
+def _decimal(buffer: U8, start: int, end: int) -> int:
+    """A number of 1 to 18 digits, -1 where it is none."""
+    value = np.int64(0)
+    if not 1 <= end - start <= 18:
+        return -1
+    for p in range(start, end):
+        if buffer[p] < 48 or buffer[p] > 57:
+            return -1
+        value = 10 * value + np.int64(buffer[p] - 48)
+    return int(value)
+
+
+@njit(cache=True)
+def _note(buffer: U8, at: int, end: int, words: U8, ends: I64, told: I64) -> int:
+    """The note on one record's headers, from the position of the first to the record's end; fills `told`."""
+    clock, packed, seen = PLAIN, False, 0
+    while at < end:
+        size, key = _varint(buffer, at, end)
+        value_size, value = _varint(buffer, key + size, end)
+        at = value + max(value_size, 0)
+        for w in range(NAMED):
+            if not _is(buffer, key, key + size, words[ends[w] : ends[w + 1]]):
+                continue
+            if seen & (1 << w):
+                return READ
+            seen |= 1 << w
+            if w == _CLOCK:
+                trusted = _is(buffer, value, at, words[ends[NAMED] : ends[NAMED + 1]])
+                device = _is(buffer, value, at, words[ends[NAMED + 1] : ends[NAMED + 2]])
+                if not trusted and not device and at > value:
+                    return READ
+                clock = TRUSTED if trusted else DEVICE_CLOCK if device else PLAIN
+            elif w == _CONTENT:
+                packed = _is(buffer, value, at, words[ends[NAMED + 3] : ends[NAMED + 4]])
+                if not packed and not _is(buffer, value, at, words[ends[NAMED + 2] : ends[NAMED + 3]]):
+                    return READ
+            elif w == _SEQ:
+                told[0] = _decimal(buffer, value, at)
+                if told[0] < 0:
+                    return READ
+            elif w in (_SCHEMA, _BOOT):
+                told[1 if w == _SCHEMA else 3], told[2 if w == _SCHEMA else 4] = value, at
+            else:
+                return READ
+    if packed:
+        return PACKED + clock if told[1] < told[2] else READ
+    return READ if seen & ~((1 << _CLOCK) | (1 << _CONTENT)) else clock
+
+
+@njit(cache=True)
+def note_headers(buffer: U8, at: I64, end: I64, words: U8, ends: I64, notes: U8, told: I64) -> bool:
+    """Notes on the headers of records that `walk_records` found (`at`, `end`: its rows 6 and 7); whether any is PACKED.
+
+    Args:
+        told: int64[n, 5], written: the columns of operators.frames.Told.
+    """
+    packed = False
+    for row in range(at.size):
+        told[row, 0], told[row, 1:] = -1, 0
+        notes[row] = PLAIN
+        if at[row] != 0:
+            notes[row] = READ if at[row] < 0 else _note(buffer, at[row], end[row], words, ends, told[row])
+            packed |= notes[row] >= PACKED
+    return packed
 
 
 def read_headers(buffer: U8, at: int, end: int) -> dict[str, bytes]:

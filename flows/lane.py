@@ -15,7 +15,7 @@ from flows.verdict import Verdict
 from models.detectors import new_detector
 from operators.align import Align, AlignOutput
 from operators.calibrate import Calibrate
-from operators.clock_correct import ClockCorrect, ClockOutput, ClockSteps
+from operators.clock_correct import NO_STEPS, ClockCorrect, ClockOutput, ClockSteps
 from operators.decoded import Messages, Report
 from operators.dedupe import Dedupe, Gaps
 from operators.definition import TwinType
@@ -104,8 +104,7 @@ class Lane:
         fresh = self.dedupe.push(batch, messages)
         verdict.mark(fresh.duplicate, Outcome.DUPLICATE)
         clocked = self._clocked(fresh.batch, messages)
-        quarantined = clocked.batch.take(clocked.quarantined)
-        timed = clocked.batch.take(~clocked.quarantined)
+        quarantined, timed = _split(clocked.batch, clocked.quarantined)
         verdict.mark(clocked.quarantined, Outcome.QUARANTINED)
         calibrated = self.calibrate.push(timed)
         verdict.mark(~calibrated.kept, Outcome.REJECTED)
@@ -113,7 +112,7 @@ class Lane:
         rows = assessed.batch
 
         # live: at once
-        applied = rows.take(assessed.applied)
+        applied = rows if assessed.applied.all() else rows.take(assessed.applied)
         changed = self.state.push(applied).device
         changed = self._reports(reports, messages, fresh.duplicate_messages, changed)
         alerts = self.rules.alerts(self.rules.push(rows), self.names)
@@ -154,9 +153,10 @@ class Lane:
     def _clocked(self, batch: Batch, messages: Messages) -> ClockOutput:
         """Times corrected, except those of messages whose clock is trusted, by their header or their type."""
         own = np.zeros(len(batch), np.bool_)
-        if not messages.trusted.all():
-            sample = batch.series != TICK
-            own[sample] = ~messages.trusted[np.searchsorted(messages.offset, batch.offset[sample])]
+        if messages.trusted.all():
+            return ClockOutput(batch, own, np.zeros(len(batch), np.int64), NO_STEPS)
+        sample = batch.series != TICK
+        own[sample] = ~messages.trusted[np.searchsorted(messages.offset, batch.offset[sample])]
         done = self.clock.push(batch.take(own))
         if own.all():
             return done
@@ -221,6 +221,11 @@ class Lane:
             core.restore({k.partition("/")[2]: v for k, v in state.items() if k.partition("/")[0] == name})
 
 
+def _split(batch: Batch, away: Mask) -> tuple[Batch, Batch]:
+    """The rows marked, and the others; without a copy where none is marked, as nearly always."""
+    return (batch.take(away), batch.take(~away)) if away.any() else (batch.take(slice(0, 0)), batch)
+
+
 def _readings(rows: Batch, applied: Mask, late: Mask, behind: Mask) -> Batch:
     """Samples that count: all but ticks and those too late for everything; those behind the watermark are marked."""
     quality = rows.quality.copy()
@@ -228,4 +233,5 @@ def _readings(rows: Batch, applied: Mask, late: Mask, behind: Mask) -> Batch:
     quality[places[behind]] |= int(Quality.LATE)
     keep = rows.series != TICK
     keep[places[late]] = False
-    return rows.replace(quality=quality).take(keep)
+    marked = rows.replace(quality=quality)
+    return marked if keep.all() else marked.take(keep)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,8 +14,15 @@ from flows.encode import blocks
 from flows.lane import LaneOutput
 from flows.shard import ShardOutput
 from flows.tables import anomalies_table, rows_table, samples_table, windows_table
+from operators.align import AlignOutput
+from operators.dead_letter import DeadLetters
+from operators.detect import Anomalies
+from operators.ledger import Ledger
+from operators.rules import Alert
 from operators.types import Batch
+from operators.window import WindowOutput
 
+ALERT = tuple(f.name for f in fields(Alert))
 LIVE_ROWS = 4_000
 """More samples than this in one fetch are a backlog: then only the newest of each series goes out live."""
 STATE_EVERY_NS = 1_000_000_000
@@ -29,7 +37,7 @@ def live_records(out: ShardOutput, *, shard: str, partition: int) -> list[Record
             table = samples_table(_newest(lane.readings), lane.twin, lane.names)
             records += blocks("twin-live", table, shard=shard, partition=partition, twin_type=lane.twin.name)
         for alert in lane.alerts:
-            value = {**asdict(alert), "twin_type": lane.twin.name, "shard": shard}
+            value = {name: getattr(alert, name) for name in ALERT} | {"twin_type": lane.twin.name, "shard": shard}
             value["cause"] = value.pop("message")
             records.append(document("alerts", alert.device, value, partition=partition))
             if alert.command:
@@ -59,34 +67,73 @@ def _request(alert: dict[str, Any], partition: int) -> Record:
     return document("command-requests", alert["device"], request, partition=partition)
 
 
-def settled_records(out: ShardOutput, *, shard: str, partition: int) -> list[Record]:
-    """Everything but states that is committed together with the offset of its input."""
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What one fetch settled, held until its epoch ends; nothing in it changes any more."""
+
+    from_offset: int
+    end_offset: int
+    skipped: int
+    ledger: Ledger
+    dead: DeadLetters
+    dead_whole: list[bool]
+    lanes: list[LaneOutput]
+    rows: int
+
+    @staticmethod
+    def of(out: ShardOutput) -> Fetch:
+        """The settled side of an output."""
+        rows = sum(len(x.readings) + len(x.windows) + (0 if x.rows is None else len(x.rows)) for x in out.lanes)
+        return Fetch(
+            out.from_offset, out.end_offset, out.skipped, out.ledger, out.dead, out.dead_whole, out.lanes, rows
+        )
+
+
+def settled_records(shard: str, partition: int, fetches: Sequence[Fetch]) -> list[Record]:
+    """Everything but states that is committed together with the offset of its input, fetches of one epoch as one."""
     records: list[Record] = []
-    for lane in out.lanes:
-        records += _tables(lane, shard, partition)
-        records += _gaps(lane, partition)
-    records += _dead_letters(out, partition)
-    if out.end_offset > out.from_offset:
-        records.append(_ledger(out, shard, partition))
+    for number in range(max(len(f.lanes) for f in fetches)):
+        lanes = [f.lanes[number] for f in fetches if number < len(f.lanes)]
+        records += _tables(lanes, shard, partition)
+        records += [r for lane in lanes for r in _gaps(lane, partition)]
+    records += [r for f in fetches for r in _dead_letters(f, partition)]
+    if fetches[-1].end_offset > fetches[0].from_offset:
+        records.append(_ledger(fetches, shard, partition))
     return records
 
 
-def _tables(lane: LaneOutput, shard: str, partition: int) -> list[Record]:
+def _tables(lanes: list[LaneOutput], shard: str, partition: int) -> list[Record]:
     """Only what has rows is built: most fetches bring no late sample, no anomaly, no closed window."""
-    twin, names = lane.twin, lane.names
+    twin, names = lanes[0].twin, lanes[0].names
     tables = []
-    if len(lane.readings):
-        tables.append(("readings", samples_table(lane.readings, twin, names)))
-    if lane.windows.series.size:
-        tables.append(("windows", windows_table(lane.windows, twin, names)))
-    if len(lane.late):
-        tables.append(("late", samples_table(lane.late, twin, names)))
-    if lane.rows is not None and lane.rows.ts_ns.size:
-        tables.append(("rows", rows_table(lane.rows, twin, names)))
-    tables += [
-        ("anomalies", anomalies_table(f.anomalies, f.detect, twin, names)) for f in lane.found if len(f.anomalies)
-    ]
+    readings = Batch.join([x.readings for x in lanes if len(x.readings)])
+    if len(readings):
+        tables.append(("readings", samples_table(readings, twin, names)))
+    windows = [x.windows for x in lanes if len(x.windows)]
+    if windows:
+        tables.append(("windows", windows_table(_joined(windows), twin, names)))
+    late = Batch.join([x.late for x in lanes if len(x.late)])
+    if len(late):
+        tables.append(("late", samples_table(late, twin, names)))
+    rows = [x.rows for x in lanes if x.rows is not None and len(x.rows)]
+    if rows:
+        tables.append(("rows", rows_table(_joined(rows), twin, names)))
+    for same in zip(*(x.found for x in lanes), strict=True):
+        found = [f.anomalies for f in same if len(f.anomalies)]
+        if found:
+            tables.append(("anomalies", anomalies_table(_joined(found), same[0].detect, twin, names)))
     return [r for t, x in tables for r in blocks(t, x, shard=shard, partition=partition, twin_type=twin.name)]
+
+
+Columns = TypeVar("Columns", WindowOutput, AlignOutput, Anomalies)
+
+
+def _joined(parts: list[Columns]) -> Columns:
+    """Outputs of several fetches as one, column by column."""
+    if len(parts) == 1:
+        return parts[0]
+    kind = type(parts[0])
+    return kind(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(kind)))
 
 
 def _gaps(lane: LaneOutput, partition: int) -> list[Record]:
@@ -101,7 +148,7 @@ def _gaps(lane: LaneOutput, partition: int) -> list[Record]:
     ]
 
 
-def _dead_letters(out: ShardOutput, partition: int) -> list[Record]:
+def _dead_letters(out: Fetch, partition: int) -> list[Record]:
     dead = out.dead
     records = []
     for i in range(len(dead)):
@@ -122,14 +169,14 @@ def _dead_letters(out: ShardOutput, partition: int) -> list[Record]:
     return records
 
 
-def _ledger(out: ShardOutput, shard: str, partition: int) -> Record:
+def _ledger(fetches: Sequence[Fetch], shard: str, partition: int) -> Record:
     value = {
         "shard": shard,
         "partition": partition,
-        "from_offset": out.from_offset,
-        "end_offset": out.end_offset,
-        "skipped": out.skipped,
-        "ledger": out.ledger.to_dict(),
+        "from_offset": fetches[0].from_offset,
+        "end_offset": fetches[-1].end_offset,
+        "skipped": sum(f.skipped for f in fetches),
+        "ledger": sum((f.ledger for f in fetches), Ledger()).to_dict(),
     }
     return document("ledger", shard, value, partition=partition)
 

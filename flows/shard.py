@@ -129,6 +129,8 @@ def _part(state: State, path: str) -> State:
 
 def _reject_partial(out: ShardOutput, made: LaneOutput, frames: Frames) -> None:
     """Dead letters for messages of which an incomplete vector could not be calibrated."""
+    if not len(made.partial):
+        return
     offsets, counts = np.unique(made.partial.offset, return_counts=True)
     for offset, count in zip(offsets.tolist(), counts.tolist(), strict=True):
         row = int(np.searchsorted(frames.offset, offset))
@@ -150,6 +152,8 @@ def _series_at(made: LaneOutput, offset: int) -> list[int]:
 
 
 def _in_log_order(out: ShardOutput) -> None:
+    if not len(out.dead):
+        return
     order = sorted(range(len(out.dead)), key=lambda i: out.dead.offset[i])
     for column in fields(out.dead):
         values = getattr(out.dead, column.name)

@@ -24,9 +24,18 @@ WINDOW_KEY = ("device", "signal", "window_start_ns", "revision")
 
 def _text(codes: NDArray[Any], names: Sequence[str]) -> pa.Array:
     """A text column from codes, with a dictionary of the names in use only."""
-    used, places = np.unique(codes, return_inverse=True)
-    dictionary = pa.array([names[i] for i in used.tolist()], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), dictionary)
+    if not codes.size:
+        return pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
+    low, high = int(codes.min()), int(codes.max())
+    if high - low > 4 * codes.size + 1000:
+        used, places = np.unique(codes, return_inverse=True)
+        dictionary = pa.array([names[i] for i in used.tolist()], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), dictionary)
+    used = np.flatnonzero(np.bincount(codes - low))
+    place = np.zeros(int(used[-1]) + 1, np.int32)
+    place[used] = np.arange(used.size)
+    dictionary = pa.array([names[i] for i in (used + low).tolist()], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(place[codes - low]), dictionary)
 
 
 def device_and_signal(series: I32, twin: TwinType, names: Sequence[str]) -> dict[str, pa.Array]:

@@ -26,7 +26,7 @@ from connectors.kafka_commit import Record, Settled
 from connectors.kafka_flow import SHARDS, CommittedSink, LiveSink, ShardSource, Worker
 from connectors.kafka_wait import wait_for_topic
 from flows.health import serve
-from flows.publish import StatePublisher, live_records, settled_records
+from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
 from flows.shard import Shard
 from flows.state_folder import StateFolder
@@ -75,10 +75,9 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
         live = live_records(out, shard=shard, partition=partition)
         if frames.end_offset <= (self._delivered.get(partition) or 0):  # replayed to rebuild state
             return live, Settled(frames.end_offset)
-        settled = settled_records(out, shard=shard, partition=partition)
         newest = int(frames.arrival.max(initial=0))
-        settled += self._states.due(out, newest_arrival_ns=newest, shard=shard, partition=partition)
-        return live, Settled(frames.end_offset, settled)
+        states = self._states.due(out, newest_arrival_ns=newest, shard=shard, partition=partition)
+        return live, Settled(frames.end_offset, states, Fetch.of(out))
 
     def snapshot(self) -> Checkpoint:
         """Append what changed to the state log; Bytewax keeps only where it ends."""
@@ -109,6 +108,7 @@ class WatchedWorker(Worker):
 
     def __init__(self, settings: FlowSettings, losses: Mapping[int, int]) -> None:
         super().__init__(settings.kafka, topic=settings.topic, group=settings.group)
+        self.merge = settled_records
         self.turned = 0.0
         self.records = 0
         self._losses = losses

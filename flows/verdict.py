@@ -26,12 +26,14 @@ class Verdict:
 
     def mark(self, gone: Mask, outcome: Outcome) -> None:
         """Give an outcome to some of the rows still on their way; they leave."""
-        self.outcome[self._rows[gone]] = int(outcome)
-        self._rows = self._rows[~gone]
+        if gone.any():
+            self.outcome[self._rows[gone]] = int(outcome)
+            self._rows = self._rows[~gone]
 
     def mark_some(self, among: Mask, marked: Mask, outcome: Outcome) -> None:
         """Give an outcome to the rows `marked` among those of `among`; nobody leaves."""
-        self.outcome[self._rows[among][marked]] = int(outcome)
+        if marked.any():
+            self.outcome[self._rows[among][marked]] = int(outcome)
 
     def of_messages(self, messages: Messages, duplicate: Mask) -> U8:
         """Outcome of each message: the mildest of its samples; without any, by its repeat or its unknown signals."""

@@ -47,6 +47,11 @@ class ClockSteps:
     offset: I64
 
 
+_NONE: I64 = np.empty(0, np.int64)
+NO_STEPS = ClockSteps(_NONE, np.empty(0, np.int32), _NONE, _NONE, _NONE)
+"""No jump at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClockOutput:
     """The batch with corrected times; all columns have its length n.

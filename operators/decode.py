@@ -8,22 +8,25 @@ import numpy as np
 from jsonschema.validators import validator_for
 from numpy.typing import NDArray
 
+from operators.block_plans import Blocks
 from operators.boots import REMEMBERED, Boots
 from operators.dead_letter import DeadLetters
 from operators.decode_json import count_samples, judge, parse, tick
-from operators.decode_json_grammar import DONE, GROW, HEAD, ITEMS, Items
-from operators.decode_json_kernels import Facts, Known, Rows, Wire, scan
+from operators.decode_json_grammar import ASIDE, ASK, DONE, GROW, GROW_ASIDE, HEAD, ITEMS, Items
+from operators.decode_json_kernels import Beside, Facts, Known, Rows, Wire, scan
 from operators.decode_packed import Schemas, judge_block
+from operators.decode_packed_kernels import scan_blocks
 from operators.decoded import Aside, Control, Decoded, Kind, Messages, Report
-from operators.envelope import JSON, Head, Judged, read_headers, says_nothing
+from operators.envelope import JSON, MESSAGE, Head, Judged, note, read_headers
 from operators.errors import ContractError
-from operators.frames import FAULT, Frames, Headers
+from operators.frames import FAULT, READ, Frames, Headers, Told
 from operators.roster import Roster
-from operators.types import I64, NO_SEQ, TICK, Batch, Mask, State, Stateful
+from operators.types import I64, NO_SEQ, TICK, U8, Batch, State, Stateful
 
 LARGEST = 1_048_576
 """Bytes of a value that are read."""
 _NO_HEAD = Head()
+_UNTOLD = Told(*np.zeros((5, 0), np.int64))
 
 
 class _Validator(Protocol):
@@ -52,6 +55,7 @@ class Decoder:
         self.roster = roster
         self._boots = Boots()
         self._schemas = Schemas()
+        self.blocks = Blocks()
         self._validators: dict[str, _Validator] = {}
 
     def push(self, frames: Frames) -> Decoded:
@@ -72,6 +76,7 @@ class Decoder:
         for name, part in self._parts().items():
             part.restore({k.partition(".")[2]: v for k, v in state.items() if k.startswith(name + ".")})
         self._validators = {}
+        self.blocks = Blocks()
 
     def _parts(self) -> dict[str, Stateful]:
         return {"roster": self.roster, "boots": self._boots, "schemas": self._schemas}
@@ -102,13 +107,11 @@ class _Push:
     def __init__(self, decoder: Decoder, frames: Frames) -> None:
         self.decoder, self.frames, self.roster = decoder, frames, decoder.roster
         n = len(frames)
-        ask = (frames.end - frames.start > LARGEST) | (frames.start < 0)
-        for row, headers in frames.headers.items():
-            ask[row] |= not says_nothing(headers)
         self.wire = Wire(
             frames.buffer, frames.start, frames.end, frames.key_start, frames.key_end, frames.offset, frames.arrival,
-            ask.astype(np.uint8),
+            _notes(frames),
         )  # fmt: skip
+        self.told = frames.told or _UNTOLD
         self.rows = _rows(2 * n + 64)
         self.fill = 0
         self.facts = Facts(
@@ -116,30 +119,43 @@ class _Push:
             type=np.full(n, -1, np.int32),
             device=np.full(n, -1, np.int32),
             rows=np.zeros(n, np.int32),
+            aside=np.zeros(n, np.int32),
             seq=np.full(n, NO_SEQ, np.int64),
             boot=np.zeros(n, np.int32),
+            trusted=np.ones(n, np.uint8),
         )
-        self.aside_count = np.zeros(n, np.int32)
-        self.untrusted: dict[int, bool] = {}
+        self.head = np.zeros(HEAD, np.int64)
+        self.beside = _beside(n + 64)
+        self.spelled: list[str] = []
         self.starts = [0] * len(self.roster.types)  # fill at which each type was met: ticks before are not its own
         self.ticks = 0
-        self.dead, self.aside = DeadLetters(), Aside()
+        self.dead = DeadLetters()
         self.reports: list[Report] = []
         self.control: list[Control] = []
 
     def run(self) -> Decoded:
         items = Items(*(np.zeros(ITEMS, np.int64) for _ in range(5)))
-        head, stamp = np.zeros(HEAD, np.int64), np.zeros(0, np.int64)
+        stamp = np.zeros(0, np.int64)
         row, n = 0, len(self.frames)
         while row < n:
             columns = self.roster.plans.columns
             if stamp.size != columns.low.size:
                 stamp = np.full(columns.low.size, -1, np.int64)
             row, self.fill, code = scan(
-                self.wire, self._known(), columns, head, items, stamp, row, self.rows, self.fill, self.facts
-            )
+                self.wire, self._known(), columns, self.head, items, stamp, row, self.rows, self.fill, self.facts,
+                self.beside,
+            )  # fmt: skip
+            if code == ASK and self.wire.notes[row] > READ:
+                row, self.fill, code = scan_blocks(
+                    self.wire, self.told, self._known(), columns, self.decoder.blocks.plans, row, self.rows, self.fill,
+                    self.facts,
+                )  # fmt: skip
+                if code == DONE:
+                    continue
             if code == GROW:
                 self._reserve(2 * self.rows.ts.size)
+            elif code == GROW_ASIDE:
+                self._reserve_beside(2 * self.beside.row.size)
             elif code != DONE:
                 self._one(row)
                 row += 1
@@ -158,6 +174,12 @@ class _Push:
             old, self.rows = self.rows, _rows(max(size, 2 * self.rows.ts.size))
             for before, after in zip(_columns(old), _columns(self.rows), strict=True):
                 after[: self.fill] = before[: self.fill]
+
+    def _reserve_beside(self, size: int) -> None:
+        if size > self.beside.row.size:
+            old, self.beside = self.beside, _beside(max(size, 2 * self.beside.row.size))
+            for before, after in zip(old, self.beside, strict=True):
+                after[: before.size] = before
 
     def _refuse_unreadable(self, headers: Headers, where: str) -> None:
         """Records that the source could not read carry no value, only its word for why."""
@@ -190,6 +212,11 @@ class _Push:
                 schemas = self.decoder._schemas
                 block = judge_block(raw, head, schemas, self.roster, key=key, arrival=arrival, where=where)
                 self._apply(row, block, where)
+                if head.content_type == MESSAGE:
+                    number = self.roster.number(block.envelope.device)
+                    schema = schemas.get(head.schema_id, where)
+                    place = int(self.roster.type_numbers[number])
+                    self.decoder.blocks.prepare(head.schema_id, schema, place, block.envelope.plan)
             else:
                 tree = parse(raw, where)
                 samples = count_samples(tree)
@@ -239,11 +266,11 @@ class _Push:
         facts.kind[row] = Kind.SAMPLES if judged.report is None else Kind.REPORT
         facts.type[row], facts.device[row], facts.rows[row] = type_number, device, count
         facts.seq[row], facts.boot[row] = envelope.seq, boot
-        self.aside_count[row] = len(judged.aside)
-        if envelope.trusted != (envelope.plan.type.clock == "trusted"):
-            self.untrusted[row] = envelope.trusted
+        facts.trusted[row] = envelope.trusted
+        facts.aside[row] = len(judged.aside)
+        self._reserve_beside(int(self.head[ASIDE]) + len(judged.aside))
         for name, ts, value in judged.aside:
-            self._set_aside(offset, envelope.device, name, ts, value)
+            self._set_aside(row, name, ts, value)
         if judged.report is not None and isinstance(judged.ts, int):
             told = int(envelope.arrival or judged.ts)
             document, quality = judged.report, judged.quality
@@ -256,28 +283,26 @@ class _Push:
                 boot, offset,
             )  # fmt: skip
 
-    def _set_aside(self, offset: int, device: str, name: str, ts: int, value: float) -> None:
-        aside = self.aside
-        aside.offset.append(offset)
-        aside.device.append(device)
-        aside.signal.append(name)
-        aside.ts.append(ts)
-        aside.value.append(value)
+    def _set_aside(self, row: int, name: str, ts: int, value: float) -> None:
+        at = self.head[ASIDE]
+        told = (row, ts, -1 - len(self.spelled), 0, -1, value)
+        for column, one in zip(self.beside, told, strict=True):
+            column[at] = one
+        self.spelled.append(name)
+        self.head[ASIDE] += 1
 
     def _result(self) -> Decoded:
-        trusted_types = np.array([t.clock == "trusted" for t in self.roster.types] + [True], np.bool_)
-        trusted: Mask = trusted_types[self.facts.type]
-        for row, value in self.untrusted.items():
-            trusted[row] = value
+        facts, frames = self.facts, self.frames
         messages = Messages(
-            offset=self.frames.offset, kind=self.facts.kind, type=self.facts.type, device=self.facts.device,
-            seq=self.facts.seq, boot=self.facts.boot, rows=self.facts.rows, aside=self.aside_count, trusted=trusted,
+            offset=frames.offset, kind=facts.kind, type=facts.type, device=facts.device, seq=facts.seq,
+            boot=facts.boot, rows=facts.rows, aside=facts.aside, trusted=facts.trusted.view(np.bool_),
         )  # fmt: skip
+        aside = Beside._make(column[: self.head[ASIDE]] for column in self.beside)
         return Decoded(
             batches=[self._batch(t) for t in range(len(self.roster.types))],
             messages=messages,
             dead=self.dead,
-            aside=self.aside,
+            aside=Aside(aside, self.spelled, frames, facts.type, facts.device, self.roster.name),
             reports=self.reports,
             control=self.control,
             end_offset=self.frames.end_offset,
@@ -301,6 +326,21 @@ def _rows(size: int) -> Rows:
         arrival=np.empty(size, np.int64), value=np.empty(size, np.float64), quality=np.empty(size, np.uint8),
         seq=np.empty(size, np.int64), boot=np.empty(size, np.int32), offset=np.empty(size, np.int64),
     )  # fmt: skip
+
+
+def _beside(size: int) -> Beside:
+    row, ts, start, end, element = np.empty((5, size), np.int64)
+    return Beside(row, ts, start, end, element, np.empty(size, np.float64))
+
+
+def _notes(frames: Frames) -> U8:
+    """Notes on the headers of each message; READ too where there is no value or too long a one."""
+    notes = np.zeros(len(frames), np.uint8) if frames.notes is None else frames.notes.copy()
+    if frames.notes is None:
+        for row, headers in frames.headers.items():
+            notes[row] = note(headers)
+    notes[(frames.end - frames.start > LARGEST) | (frames.start < 0)] = READ
+    return notes
 
 
 def _columns(rows: Rows) -> list[NDArray[Any]]:

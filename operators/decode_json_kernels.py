@@ -16,6 +16,7 @@ from numba import njit
 from operators.byte_index import Table, find, same
 from operators.decode_json_grammar import (
     ARRIVAL,
+    ASIDE,
     ASK,
     BOOT,
     BOOT_END,
@@ -25,6 +26,7 @@ from operators.decode_json_grammar import (
     DEVICE_HASH,
     DONE,
     FILL,
+    GROW_ASIDE,
     HAS_ARRIVAL,
     HAS_BOOT,
     HAS_SEQ,
@@ -36,14 +38,19 @@ from operators.decode_json_grammar import (
     Items,
     parse,
 )
+from operators.frames import PLAIN, READ
+from operators.frames import TRUSTED as CLOCK_TRUSTED
+from operators.names import LONGEST_NAME
 from operators.signal_plan import NORM_TOLERANCE, Columns
 from operators.types import F64, I32, I64, U8, Quality
 
+MOST_UNKNOWN = 64
+"""Signals of a message among which unknown ones are set aside here; beyond, the judge does it."""
 _ARRIVAL_AS_TIME, _SENTINEL = int(Quality.ARRIVAL_AS_TIME), int(Quality.SENTINEL)
 
 
 class Wire(NamedTuple):
-    """The frames, and which rows must go to the judge whatever their bytes (headers, tombstones)."""
+    """The frames, and what is known of each row besides its bytes: `notes` of operators.frames, READ = to the judge."""
 
     buffer: U8
     start: I64
@@ -52,7 +59,7 @@ class Wire(NamedTuple):
     key_end: I64
     offset: I64
     arrival: I64
-    ask: U8
+    notes: U8
 
 
 class Known(NamedTuple):
@@ -81,19 +88,57 @@ class Rows(NamedTuple):
     offset: I64
 
 
+class Beside(NamedTuple):
+    """Values of signals that no type knows: row of their message, event time, bounds of the name in the buffer (start
+    -1 - k: text k of a list beside), element of a list or -1, value."""
+
+    row: I64
+    ts: I64
+    start: I64
+    end: I64
+    element: I64
+    value: F64
+
+
 class Facts(NamedTuple):
-    """What became of each message: kind, type, device, number of rows, sequence number, boot."""
+    """What became of each message: kind, type, device, number of rows and of values set aside, sequence number, boot,
+    whether its clock is trusted."""
 
     kind: U8
     type: I32
     device: I32
     rows: I32
+    aside: I32
     seq: I64
     boot: I32
+    trusted: U8
 
 
 @njit(cache=True, _nrt=False)
-def _fits(columns: Columns, flat: int, value: float) -> int:
+def _unknown(text: U8, items: Items, k: int) -> bool:
+    """Whether the name of item k is plainly good text that no earlier item has; else the judge looks."""
+    start, end = items.start[k], items.end[k]
+    if not (0 < end - start <= LONGEST_NAME and k < MOST_UNKNOWN):
+        return False
+    for p in range(start, end):
+        if text[p] < 32 or text[p] > 126:
+            return False
+    again = 0
+    for i in range(k):
+        again += items.hash[i] == items.hash[k]
+    return again == 0
+
+
+@njit(cache=True, _nrt=False)
+def _set_aside(beside: Beside, head: I64, row: int, items: Items, k: int, element: int, value: float) -> None:
+    at = head[ASIDE]
+    beside.row[at], beside.start[at], beside.end[at] = row, items.start[k], items.end[k]
+    beside.element[at], beside.value[at] = element, value
+    head[ASIDE] = at + 1
+
+
+@njit(cache=True, _nrt=False)
+def fits(columns: Columns, flat: int, value: float) -> int:
     """0: out of range, 1: a reading, 2: a sentinel."""
     for i in range(columns.sentinel_at[flat], columns.sentinel_at[flat + 1]):
         if columns.sentinels[i] == value:
@@ -103,35 +148,45 @@ def _fits(columns: Columns, flat: int, value: float) -> int:
 
 @njit(cache=True, _nrt=False)
 def _resolve(
-    text: U8, columns: Columns, items: Items, count: int, type_number: int, base: int, stamp: I64, row: int, out: Rows
-) -> bool:
-    """Signals and quality of the values of one message; False: ask the judge."""
-    for k in range(count):
-        start, end = items.start[k], items.end[k]
+    text: U8, columns: Columns, items: Items, head: I64, type_number: int, base: int, stamp: I64, row: int, out: Rows,
+    beside: Beside, fill: int,
+) -> int:  # fmt: skip
+    """Signals and quality of the values of one message, those of unknown signals set aside; the fill after it, or -1:
+    ask the judge."""
+    for k in range(head[NAMED]):
+        start, end, n = items.start[k], items.end[k], items.size[k]
         entry = find(columns.names, type_number, text, start, end, np.uint64(items.hash[k]))
+        known = 0
         if entry < 0:
-            return False
-        n = items.size[k]
-        if n < 0:
+            if not _unknown(text, items, k):
+                return -1
+        elif n < 0:
+            known = 1
             if columns.scalar[entry] < 0 or columns.alone[base + columns.scalar[entry]] == 0:
-                return False
-        elif columns.list_length[entry] != n or columns.scalar[entry] >= 0:
-            return False
+                return -1
+        else:
+            known = columns.list_length[entry]
+            if columns.scalar[entry] >= 0 or (columns.declared[entry] != 0 and known != n):
+                return -1
         total = 0.0
         for j in range(max(n, 1)):
+            value = out.value[items.first[k] + j]
+            if j >= known:
+                _set_aside(beside, head, row, items, k, min(j, n - 1), value)
+                continue
             signal = columns.scalar[entry] if n < 0 else columns.elements[columns.list_at[entry] + j]
-            at = items.first[k] + j
-            value = out.value[at]
-            fits = _fits(columns, base + signal, value)
-            if fits == 0 or stamp[base + signal] == row or (fits == 2 and columns.unit_norm[entry] != 0):
-                return False
+            fit = fits(columns, base + signal, value)
+            if fit == 0 or stamp[base + signal] == row or (fit == 2 and columns.unit_norm[entry] != 0):
+                return -1
             stamp[base + signal] = row
-            out.series[at] = signal
-            out.quality[at] = _SENTINEL if fits == 2 else 0
+            out.value[fill] = value
+            out.series[fill] = signal
+            out.quality[fill] = _SENTINEL if fit == 2 else 0
+            fill += 1
             total += value * value
-        if columns.unit_norm[entry] != 0 and not abs(np.sqrt(total) - 1.0) <= NORM_TOLERANCE:
-            return False
-    return True
+        if known > 1 and columns.unit_norm[entry] != 0 and not abs(np.sqrt(total) - 1.0) <= NORM_TOLERANCE:
+            return -1
+    return fill
 
 
 @njit(cache=True, _nrt=False)
@@ -145,7 +200,7 @@ def _boot(text: U8, head: I64, known: Known, device: int) -> int:
 @njit(cache=True, _nrt=False)
 def _take(
     wire: Wire, known: Known, columns: Columns, head: I64, items: Items, stamp: I64, row: int, out: Rows, facts: Facts,
-    fill: int,
+    beside: Beside, fill: int,
 ) -> bool:  # fmt: skip
     """Write the rows of a parsed message; False: ask the judge."""
     text = wire.buffer
@@ -163,20 +218,27 @@ def _take(
             return False
     type_number = known.type_numbers[device]
     base = columns.base[type_number]
-    arrival = wire.arrival[row]
-    if seen & HAS_ARRIVAL != 0 and (arrival <= 0 or columns.trusted[type_number] != 0):
+    arrival, note = wire.arrival[row], wire.notes[row]
+    trusted = columns.trusted[type_number] if note == PLAIN else np.uint8(note == CLOCK_TRUSTED)
+    if seen & HAS_ARRIVAL != 0 and (arrival <= 0 or trusted != 0):
         arrival = head[ARRIVAL]
     if seen & HAS_TS == 0 and arrival <= 0:
         return False
-    if not _resolve(text, columns, items, head[NAMED], type_number, base, stamp, row, out):
+    first_aside = head[ASIDE]
+    filled = _resolve(text, columns, items, head, type_number, base, stamp, row, out, beside, fill)
+    if filled < 0:
+        head[ASIDE] = first_aside
         return False
+    head[FILL] = filled
     ts = head[TS] if seen & HAS_TS != 0 else arrival
     if arrival <= 0:
         arrival = ts
     flag = 0 if seen & HAS_TS != 0 else _ARRIVAL_AS_TIME
     seq = head[SEQ] if seen & HAS_SEQ != 0 else -1
     first = known.ids[device] * columns.width[type_number]
-    for at in range(fill, head[FILL]):
+    for at in range(first_aside, head[ASIDE]):
+        beside.ts[at] = ts
+    for at in range(fill, filled):
         out.type[at] = type_number
         out.series[at] += first
         out.ts[at] = ts
@@ -188,9 +250,11 @@ def _take(
     facts.kind[row] = 1
     facts.type[row] = type_number
     facts.device[row] = known.ids[device]
-    facts.rows[row] = head[FILL] - fill
+    facts.rows[row] = filled - fill
+    facts.aside[row] = head[ASIDE] - first_aside
     facts.seq[row] = seq
     facts.boot[row] = boot
+    facts.trusted[row] = trusted
     return True
 
 
@@ -206,20 +270,23 @@ def scan(
     out: Rows,
     fill: int,
     facts: Facts,
+    beside: Beside,
 ) -> tuple[int, int, int]:
-    """Rows from `row` on, until one needs something: that row, the fill before it, and DONE, ASK or GROW.
+    """Rows from `row` on, until one needs something: that row, the fill before it, and DONE, ASK, GROW or GROW_ASIDE.
 
     Args:
         stamp: int64[flat signals], the last message that named each; it finds signals named twice.
     """
     while row < wire.start.size:
-        if wire.ask[row]:
+        if wire.notes[row] >= READ:
             return row, fill, ASK
         head[FILL] = fill
         code = parse(wire.buffer, wire.start[row], wire.end[row], head, items, out.value)
         if code != DONE:
             return row, fill, code
-        if not _take(wire, known, columns, head, items, stamp, row, out, facts, fill):
+        if head[FILL] - fill > beside.row.size - head[ASIDE]:
+            return row, fill, GROW_ASIDE
+        if not _take(wire, known, columns, head, items, stamp, row, out, facts, beside, fill):
             return row, fill, ASK
         fill = head[FILL]
         row += 1

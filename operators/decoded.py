@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 from operators.dead_letter import DeadLetters
+from operators.decode_json_kernels import Beside
+from operators.frames import Frames
 from operators.types import I32, I64, U8, Batch, Mask
 
 
@@ -57,18 +61,57 @@ class Messages:
         )  # fmt: skip
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class Aside:
-    """Values of signals that the twin type does not know: counted and kept, never applied. One list per column."""
+    """Values of signals that the twin type does not know: counted and kept, never applied; spelled out on demand.
 
-    offset: list[int] = field(default_factory=list)
-    device: list[str] = field(default_factory=list)
-    signal: list[str] = field(default_factory=list)
-    ts: list[int] = field(default_factory=list)
-    value: list[float] = field(default_factory=list)
+    Args:
+        rows: the values as decode noted them; `spelled` are the names that could not be left in the buffer.
+        frames: where the messages lie; `type` and `device` are those of the messages.
+        name_of: name of a device by type number and id.
+    """
+
+    rows: Beside
+    spelled: Sequence[str]
+    frames: Frames
+    type: I32
+    device_id: I32
+    name_of: Callable[[int, int], str]
 
     def __len__(self) -> int:
-        return len(self.offset)
+        return int(self.rows.row.size)
+
+    @property
+    def offset(self) -> list[int]:
+        """Offset of the message."""
+        return [int(x) for x in self.frames.offset[self.rows.row]]
+
+    @property
+    def ts(self) -> list[int]:
+        """Event time, ns UTC."""
+        return [int(x) for x in self.rows.ts]
+
+    @property
+    def value(self) -> list[float]:
+        """The value."""
+        return [float(x) for x in self.rows.value]
+
+    @property
+    def device(self) -> list[str]:
+        """Name of the device."""
+        return [self.name_of(int(self.type[row]), int(self.device_id[row])) for row in self.rows.row]
+
+    @cached_property
+    def signal(self) -> list[str]:
+        """Name of the signal; an element of a list as name.i."""
+        return [self._name(at) for at in range(len(self))]
+
+    def _name(self, at: int) -> str:
+        start, element = int(self.rows.start[at]), int(self.rows.element[at])
+        if start < 0:
+            return self.spelled[-1 - start]
+        name = self.frames.buffer[start : self.rows.end[at]].tobytes().decode()
+        return name if element < 0 else f"{name}.{element}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,13 +184,15 @@ def _over(
 ) -> Anomalies:
     """The rows over the threshold; `signals` is int32[n, features], `rows` their places in ts and offset."""
     hit = np.flatnonzero(scores.ready & (scores.value > spec.threshold))
+    if not hit.size:
+        return NONE
     rank = scores.rank[hit]
     order = np.argsort(-rank, axis=1, kind="stable")[:, :RANKED]
     k, wide = order.shape
     ranked, share = np.full((k, RANKED), -1, np.int32), np.zeros((k, RANKED))
     share[:, :wide] = np.take_along_axis(rank, order, axis=1)
     ranked[:, :wide] = np.where(share[:, :wide] > 0.0, np.take_along_axis(signals[hit], order, axis=1), -1)
-    top = order[:, 0] if k else np.empty(0, np.intp)
+    top = order[:, 0]
     ranked[:, 0] = signals[hit, top]
     expected, sd = np.full((2, k), np.nan)
     if isinstance(scores, Expecting):
@@ -212,12 +214,20 @@ def _over(
     )
 
 
+def _none() -> Anomalies:
+    i32, i64, f64 = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0)
+    wide = np.empty((0, RANKED), np.int32)
+    rows = np.empty(0, np.intp)
+    return Anomalies(rows, i32, i32, i32, i64, i64, f64, f64, f64, f64, f64, wide, wide.astype(np.float64))
+
+
+NONE = _none()
+"""No anomaly at all."""
+
+
 def _joined(parts: list[Anomalies]) -> Anomalies:
-    if not parts:
-        i32, f64 = np.empty(0, np.int32), np.empty(0)
-        none = np.empty(0, np.int64)
-        wide = np.empty((0, RANKED), np.int32)
-        rows = np.empty(0, np.intp)
-        return Anomalies(rows, i32, i32, i32, none, none, f64, f64, f64, f64, f64, wide, wide.astype(np.float64))
+    parts = [p for p in parts if len(p)]
+    if len(parts) <= 1:
+        return parts[0] if parts else NONE
     whole = Anomalies(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Anomalies)))
     return whole.take(np.lexsort((whole.detector, whole.row)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from operators.boots import LONGEST_BOOT
 from operators.errors import ContractError
-from operators.frames import Headers
+from operators.frames import DEVICE_CLOCK, HEADERS, PLAIN, READ, TRUSTED, Headers
 from operators.names import LONGEST_NAME, device_fault, name_fault
 from operators.roster import Roster
 from operators.signal_plan import Plan
@@ -22,7 +22,7 @@ JSON, STREAM, MESSAGE = (
     "application/vnd.apache.arrow.message",
 )
 KINDS = ("samples", "report", "tick", "schema", "definition")
-_HEADERS = ("kind", "content-type", "schema-id", "device", "boot", "seq", "clock", "arrival")
+_CLOCKS = {b"": PLAIN, b"trusted": TRUSTED, b"device": DEVICE_CLOCK}
 _DIGITS = re.compile(r"[0-9]{1,19}")
 
 
@@ -84,7 +84,7 @@ def read_headers(headers: Headers, where: str) -> Head:
     'tick'
     """
     text: dict[str, str] = {}
-    for name in _HEADERS:
+    for name in HEADERS:
         raw = headers.get(name)
         if raw:
             if len(raw) > 4 * LONGEST_NAME:
@@ -103,11 +103,18 @@ def read_headers(headers: Headers, where: str) -> Head:
     return head
 
 
-def says_nothing(headers: Headers) -> bool:
-    """Whether headers leave a message the plain JSON samples it would be without them."""
-    return all(
-        name not in headers or (name == "content-type" and headers[name] == b"application/json") for name in _HEADERS
-    )
+def note(headers: Headers) -> int:
+    """PLAIN where headers leave a message the JSON samples it would be without them; also see operators.frames.
+
+    >>> note({"x": b"y"}) == PLAIN, note({"clock": b"trusted"}) == TRUSTED, note({"seq": b"7"}) == READ
+    (True, True, True)
+    """
+    told = {name: headers[name] for name in HEADERS if name in headers}
+    if told.get("content-type") == b"application/json":
+        del told["content-type"]
+    if not told:
+        return PLAIN
+    return _CLOCKS.get(told["clock"], READ) if list(told) == ["clock"] else READ
 
 
 def resolve(

@@ -14,7 +14,7 @@ import numpy as np
 
 from operators.detect import Anomalies, Detect
 from operators.rules import Alert, alert_id
-from operators.types import I32, I64, State
+from operators.types import I32, I64, NO_TIME, State
 
 
 class _Open(NamedTuple):
@@ -53,13 +53,21 @@ class Episodes:
         if not self._open and not len(found):
             return []
         events: list[tuple[int, Alert]] = []
-        judged = {d: np.flatnonzero(device == d) for d in self._concerned(found)}
+        judged = {d: np.flatnonzero(device == d) for d in self._concerned(device, ts, found)}
         for d in sorted(judged):
             events += self._device(d, judged[d], ts, offset, found, names)
         return [alert for _, alert in sorted(events, key=lambda e: (e[0], e[1].id, e[1].state))]
 
-    def _concerned(self, found: Anomalies) -> set[int]:
-        return {d for _, d in self._open} | set(found.device.tolist())
+    def _concerned(self, device: I32, ts: I64, found: Anomalies) -> set[int]:
+        """Devices with an anomaly, and those of which an open episode may return by one of these rows."""
+        concerned = set(found.device.tolist())
+        if self._open and device.size:
+            newest = np.full(max(int(device.max()), max(d for _, d in self._open)) + 1, NO_TIME)
+            rows = device >= 0
+            np.maximum.at(newest, device[rows], ts[rows])
+            clear = [spec.clear_after_ns for spec in self._detect.specs]
+            concerned |= {d for (k, d), o in self._open.items() if newest[d] > o.last_ns + clear[k]}
+        return concerned
 
     def _device(
         self, d: int, rows: I64, ts: I64, offset: I64, found: Anomalies, names: Sequence[str]

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from operators.types import I64, U8
 
 Headers = Mapping[str, bytes]
+PLAIN, TRUSTED, DEVICE_CLOCK, READ, PACKED = range(5)
+"""Notes on the headers of a message: they change nothing, name its clock and no more, must be read; PACKED (+ TRUSTED
+or DEVICE_CLOCK): they announce a packed block of a schema sent before, and `Told` holds the rest they say."""
+HEADERS = ("kind", "content-type", "schema-id", "device", "boot", "seq", "clock", "arrival")
+"""Those that docs/wire.md names; others say nothing."""
 FAULT = "twinflow-fault"
 """Header that a source puts on a record it could not unpack; its value is the reason of the dead letter."""
+
+
+class Told(NamedTuple):
+    """What the headers of packed blocks say, int64[n] each: sequence number (-1: none), bounds of the schema id and of
+    the boot in the buffer (empty: none)."""
+
+    seq: I64
+    schema_start: I64
+    schema_end: I64
+    boot_start: I64
+    boot_end: I64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +44,8 @@ class Frames:
         arrival: int64[n], broker append time, ns UTC; 0 where it is not known.
         headers: headers by row, only for rows that have any; a repeated key keeps its last value.
         end_offset: where the next read starts: one past the last offset seen, control records included.
+        notes: uint8[n], what the headers come to (PLAIN, ...), where the source has looked; None where it has not.
+        told: what headers of packed blocks say; needed where a note is PACKED.
     """
 
     partition: int
@@ -39,6 +58,8 @@ class Frames:
     arrival: I64
     headers: Mapping[int, Headers] = field(default_factory=dict)
     end_offset: int = 0
+    notes: U8 | None = None
+    told: Told | None = None
 
     def __len__(self) -> int:
         return int(self.start.size)
@@ -75,6 +96,8 @@ class Frames:
             arrival=self.arrival[rows],
             headers={row - first: h for row, h in self.headers.items() if first <= row < first + n},
             end_offset=end_offset,
+            notes=None if self.notes is None else self.notes[rows],
+            told=None if self.told is None else Told._make(column[rows] for column in self.told),
         )
 
     @staticmethod

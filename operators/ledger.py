@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(slots=True)
@@ -23,10 +23,13 @@ class Counts:
     @property
     def total(self) -> int:
         """Sum over all outcomes."""
-        return sum(getattr(self, f.name) for f in fields(self))
+        return self.control + self.applied + self.late + self.duplicate + self.rejected + self.quarantined
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Counts(
+            self.control + other.control, self.applied + other.applied, self.late + other.late,
+            self.duplicate + other.duplicate, self.rejected + other.rejected, self.quarantined + other.quarantined,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -37,7 +37,7 @@ class Name:
 class Columns(NamedTuple):
     """All types for a kernel; flat signal = base[type] + signal, width = signals of a type.
 
-    `scalar` to `unit_norm` go by the number of a name.
+    `scalar` to `declared` go by the number of a name.
     """
 
     names: Table
@@ -53,6 +53,7 @@ class Columns(NamedTuple):
     list_at: I64
     list_length: I64
     unit_norm: U8
+    declared: U8
     elements: I64
 
 
@@ -153,5 +154,6 @@ class Plans:
             list_at=np.cumsum([0, *lengths], dtype=np.int64)[: len(lengths)],
             list_length=np.array(lengths, np.int64),
             unit_norm=np.array([e.unit_norm for e in entries], np.uint8),
+            declared=np.array([e.declared for e in entries], np.uint8),
             elements=np.array([i for e in entries for i in e.elements], np.int64),
         )

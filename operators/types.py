@@ -85,11 +85,14 @@ class Batch:
 
     def take(self, rows: Rows | Mask | slice) -> Batch:
         """The given rows, in the given order."""
-        return Batch(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return Batch(
+            self.series[rows], self.ts[rows], self.arrival[rows], self.value[rows], self.quality[rows], self.seq[rows],
+            self.boot[rows], self.offset[rows],
+        )  # fmt: skip
 
     def replace(self, **columns: NDArray[Any]) -> Batch:
         """The same rows with some columns exchanged."""
-        return Batch(*(columns.get(f.name, getattr(self, f.name)) for f in fields(self)))
+        return Batch(*(columns.get(name, getattr(self, name)) for name in COLUMNS))
 
     @staticmethod
     def of(
@@ -130,9 +133,13 @@ class Batch:
     @staticmethod
     def join(parts: list[Batch]) -> Batch:
         """The rows of all parts, one part after the other; no parts give an empty batch."""
-        if not parts:
-            return Batch.of(series=[], ts=[], value=[])
-        return Batch(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Batch)))
+        if len(parts) <= 1:
+            return parts[0] if parts else Batch.of(series=[], ts=[], value=[])
+        return Batch(*(np.concatenate([getattr(p, name) for p in parts]) for name in COLUMNS))
+
+
+COLUMNS = tuple(f.name for f in fields(Batch))
+"""Names of the columns of a batch."""
 
 
 class Stateful(Protocol):

@@ -13,7 +13,8 @@ from kafka.record.util import calc_crc32c
 from connectors.decompress import LIMIT_BYTES
 from connectors.fetched import frames_of
 from connectors.record_batches import CONTROL, CRC_TABLES, LOG_APPEND_TIME, batch_headers, crc32c
-from operators.frames import FAULT, Frames
+from operators.envelope import note
+from operators.frames import FAULT, READ, Frames
 from operators.types import U8
 from tests.connectors.batches import (
     NOW_MS,
@@ -246,3 +247,25 @@ def test_millions_of_lost_records_are_handed_over_in_pieces() -> None:
     assert [len(one) for one in pieces] == [65536, 65536, 65536, 3392]
     assert [one.end_offset for one in pieces] == [5 + 65536, 5 + 131072, 5 + 196608, 200_005]
     assert sum(len(one) for one in frames(sealed(raw), 200_000, limit=100)) == 5
+
+
+HEADER_PAIRS = st.lists(
+    st.tuples(
+        st.sampled_from(["clock", "content-type", "kind", "seq", "x", "clocks", "é"]),
+        st.sampled_from([b"trusted", b"device", b"", b"application/json", b"trusteD", b"y", None]),
+    ),
+    max_size=3,
+)
+
+
+@given(sent=st.lists(HEADER_PAIRS, min_size=1, max_size=5))
+@settings(max_examples=80, deadline=None)
+def test_notes_on_headers_say_what_reading_them_says_or_ask_to_read_them(
+    sent: list[list[tuple[str, bytes | None]]],
+) -> None:
+    [read] = frames(batch([Sent(b"k", b"v", tuple(pairs)) for pairs in sent]))
+    assert read.notes is not None
+    told = [note(read.headers.get(row, {})) for row in range(len(sent))]
+    repeated = [len({key for key, _ in pairs}) < len(pairs) for pairs in sent]
+    for found, wanted, twice in zip(read.notes.tolist(), told, repeated, strict=True):
+        assert found == wanted or (twice and found == READ)

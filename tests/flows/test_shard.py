@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka_commit import Record
-from flows.publish import live_records, settled_records
+from flows.publish import Fetch, live_records, settled_records
 from flows.shard import Shard
 from operators.frames import Frames
 from operators.ledger import Ledger
@@ -35,7 +35,7 @@ def run(cuts: list[int], *, resume: bool = False) -> tuple[dict[str, list[str]],
         for start, stop in zip([0, *cuts], [*cuts, COUNT], strict=True):
             out = shard.push(part(start, stop))
             ledger += out.ledger
-            records += settled_records(out, shard="00bg", partition=0) + live_records(out, shard="00bg", partition=0)
+            records += settled_records("00bg", 0, [Fetch.of(out)]) + live_records(out, shard="00bg", partition=0)
             if resume:
                 at = StateLog(Path(folder), "00bg").append(shard.snapshot())
                 shard = Shard(FLEET.type_of)

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.kafka_commit import Record
 from connectors.kafka_flow import SHARDS
-from flows.publish import StatePublisher, live_records, settled_records
+from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.shard import Shard
 from infra.errors import ExitCode
 from tests.connectors.brokers import until
@@ -49,7 +49,7 @@ def uninterrupted(world: World) -> list[Record]:
         core, states = cores[p]
         out = core.push(frames)
         states.note(out)
-        records += settled_records(out, shard=shard, partition=p)
+        records += settled_records(shard, p, [Fetch.of(out)])
         records += states.due(out, newest_arrival_ns=1 << 62, shard=shard, partition=p)
         records += live_records(out, shard=shard, partition=p)
     return records

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka_commit import PRODUCER, Outbox, Record, Settled, ShardTransactions
 from connectors.kafka_flow import SHARDS
 from connectors.topic_tail import TopicTail
-from flows.publish import settled_records
+from flows.publish import Fetch, settled_records
 from flows.shard import Shard
 from infra.errors import ExitCode
 from infra.kafka.topics import ensure_topics
@@ -59,7 +59,7 @@ def work_off(bootstrap: str, partition: int) -> None:
         made = core.push(
             Frames.of([v for v, _ in part], arrival=[a for _, a in part], partition=partition, first_offset=start)
         )
-        out.write(Settled(made.end_offset, settled_records(made, shard=shard, partition=partition)))
+        out.write(Settled(made.end_offset, settled_records(shard, partition, [Fetch.of(made)])))
         out.commit()
 
 

@@ -20,7 +20,9 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SCALED = st.tuples(st.integers(0, 10**19), st.integers(-350, 320)).map(lambda p: f"-{p[0]}E{p[1]:+d}")
 SPELLED = st.one_of(FINITE.map(repr), st.integers(0, 2**64).map(str), SCALED)
 READING = st.one_of(FINITE, st.integers(-(10**25), 10**25), st.sampled_from([0.0, -0.0, 5e-324, 1e22, 1e23, 1.5]))
-NAMES = st.sampled_from(["temp", "speed", "imu", "q", "imu.0", "q.1", "who", "tem\\u0070", "é"])
+NAMES = st.sampled_from(
+    ["temp", "speed", "imu", "q", "imu.0", "q.1", "who", "tem\\u0070", "é", "axis", "axis.2", "flow"]
+)
 VALUES = st.one_of(
     READING, st.lists(READING, max_size=4), st.sampled_from([None, True, "1", [1, [2]], [1, 0, 0, 0], -9999])
 )
@@ -66,18 +68,26 @@ STREAMS = st.lists(
 )
 
 
+CLOCKS = st.lists(st.sampled_from([b"trusted", b"device", b"", None]), min_size=14, max_size=14)
+
+
 def judged(frames: Frames) -> Frames:
     """The same messages, each of which the compiled scanner must leave to the judge."""
     return Frames(
         frames.partition, frames.buffer, frames.start, frames.end, frames.key_start, frames.key_end, frames.offset,
-        frames.arrival, {row: {"kind": b""} for row in range(len(frames))}, frames.end_offset,
+        frames.arrival, {row: {**frames.headers.get(row, {}), "kind": b""} for row in range(len(frames))},
+        frames.end_offset,
     )  # fmt: skip
 
 
-@given(stream=STREAMS, arrival=st.sampled_from([0, T0 + 5]))
-@settings(max_examples=60, deadline=None)
-def test_the_scanner_and_the_judge_agree_to_the_bit(stream: list[bytes], arrival: int) -> None:
-    frames = Frames.of([sample(), sample(device="pump-1"), *stream], arrival=arrival)
+@given(stream=STREAMS, arrival=st.sampled_from([0, T0 + 5]), clocks=CLOCKS)
+@settings(max_examples=100, deadline=None)
+def test_the_scanner_and_the_judge_agree_to_the_bit(
+    stream: list[bytes], arrival: int, clocks: list[bytes | None]
+) -> None:
+    known = [sample(), sample(device="pump-1", sensor="flow")]
+    headers = {row: {"clock": c} for row, c in enumerate(clocks[: 2 + len(stream)]) if c is not None}
+    frames = Frames.of([*known, *stream], arrival=arrival, headers=headers)
     assert told([decoder().push(frames)]) == told([decoder().push(judged(frames))])
 
 

@@ -31,7 +31,7 @@ ARM = TwinType(
     vectors=(Vector("imu", 3), Vector("q", 4, unit_norm=True)),
     report={"type": "object", "properties": {"task": {"type": "string"}}, "required": ["task"]},
 )
-PUMP = TwinType("pump", 1, (Signal("flow"), Signal("temp")), clock="device")
+PUMP = TwinType("pump", 1, (Signal("flow"), Signal("temp"), Signal("axis.0"), Signal("axis.1")), clock="device")
 
 
 def type_of(name: str) -> TwinType | None:
