@@ -112,23 +112,32 @@ def newest_known(client: ClickHouse) -> int:
     return int(known) or int(client.rows("SELECT max(known_ns) FROM samples")[0][0])
 
 
-def asof_graph(client: ClickHouse, at_ns: int, known_ns: int | None = None, twin: str = "") -> dict[str, Any]:
-    """Everything at one instant, as plain data; the same at_ns and known_ns give the same data for ever.
+def frontier(client: ClickHouse) -> int:
+    """Arrival up to which all has gone through telemetry and is stored, ns; 0 while nothing is known of it."""
+    return int(client.rows("SELECT max(known_ns) FROM frontier WHERE source = 'samples'")[0][0])
 
-    The answer is final once all that had arrived by `known_ns` has gone through (a few seconds), and as long as
-    retention keeps the rows it is made of.
+
+def asof_graph(client: ClickHouse, at_ns: int, known_ns: int | None = None, twin: str = "") -> dict[str, Any]:
+    """Everything at one instant, as plain data; once final, the same at_ns and known_ns give the same data for ever.
+
+    The answer is final once all that had arrived by `known_ns` has gone through and is stored (a few seconds), and as
+    long as retention keeps the rows it is made of.
 
     Args:
         client: the reader may do it.
         at_ns: event time.
-        known_ns: what had arrived by then counts; the newest arrival of the history when left out.
+        known_ns: what had arrived by then counts; when left out the frontier, so that the answer is final, or the
+            newest arrival of a history that knows of no frontier.
         twin: only this one.
 
     Returns:
-        at_ns, known_ns (the one used) and `twins`: by id their type, state (ok, warn, alarm), reported values, report,
-        desired and derived values, revision, open alarms and open commands.
+        at_ns, known_ns (the one used), `final`, where that is false also `frontier_ns` (a final answer holds nothing
+        that depends on when it was asked for), and `twins`: by id their type, state (ok, warn, alarm), reported
+        values, report, desired and derived values, revision, open alarms and open commands.
     """
-    known = newest_known(client) if known_ns is None else known_ns
+    reached = frontier(client)
+    known = known_ns if known_ns is not None else reached or newest_known(client)
+    final = {"final": True} if known <= reached else {"final": False, "frontier_ns": reached}
     bounds = {"at": at_ns, "known": known, "twin": twin, "closed": list(CLOSED_STAGES)}
     twins: dict[str, dict[str, Any]] = {}
 
@@ -156,7 +165,7 @@ def asof_graph(client: ClickHouse, at_ns: int, known_ns: int | None = None, twin
             entry["state"] = entry["alarms"][-1]["severity"]
     for device, *cells in client.rows(_COMMANDS, bounds):
         of(device)["commands"].append(dict(zip(_COMMAND, cells, strict=True)))
-    return {"at_ns": at_ns, "known_ns": known, "twins": twins}
+    return {"at_ns": at_ns, "known_ns": known, **final, "twins": twins}
 
 
 def canonical(answer: dict[str, Any]) -> bytes:

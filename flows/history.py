@@ -4,6 +4,7 @@
     windows, rows, anomalies, late, alerts, twin-states, dead-letters, gaps, ledger,
     command-requests, commands, command-events, definitions -> the table of the same name
     what cannot be read -> quarantine;  where each topic stands -> ingested
+    the arrival up to which all of this is there -> frontier (flows/history_frontier.py)
 
 A plain loop per topic, no Bytewax dataflow: the tables are the only memory of where it stands
 (docs/decisions/history-writer.md).
@@ -20,6 +21,8 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from connectors.kafka_offsets import Offsets
+from flows.history_frontier import Frontier
 from flows.history_lane import TABLES, Lane, Progress
 from flows.history_store import Stopped, Store
 from flows.settings import SettingError
@@ -42,11 +45,13 @@ class Writer:
         self.stop = threading.Event()
         self.lanes = [Lane(topic, bootstrap, url, self.stop) for topic in topics]
         self._store = Store(url, self.stop)
+        self._frontier = Frontier(bootstrap, self.stored, Store(url, self.stop), self.stop)
         self._noted: dict[tuple[str, int], Progress] = {}
 
     def run(self) -> None:
         """Work until `stop` is set; then store what has been read, note where it stands, and return."""
         threads = [threading.Thread(target=lane.run, name=lane.topic) for lane in self.lanes]
+        threads.append(threading.Thread(target=self._frontier.run, name="frontier"))
         for thread in threads:
             thread.start()
         log.info("following %d topics", len(self.lanes))
@@ -61,6 +66,10 @@ class Writer:
     def counts(self) -> tuple[int, int]:
         """Rows stored and records set aside since the start."""
         return sum(lane.stored for lane in self.lanes), sum(lane.refused for lane in self.lanes)
+
+    def stored(self) -> Offsets:
+        """By topic and partition, the offset below which all is stored."""
+        return {(lane.topic, kp): ko for lane in self.lanes for kp, ko in dict(lane.reached).items()}
 
     def _note(self) -> None:
         """Write what changed since the last note: all below it is stored, so it may come late but never early."""

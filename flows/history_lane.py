@@ -76,11 +76,16 @@ class Lane:
         topic: a key of `TABLES`.
         bootstrap: of Kafka. url: of ClickHouse.
         stop: set to end; what has been read is stored first.
+
+    Attributes:
+        progress: how far each partition came since the start, as it is noted.
+        reached: next offset of each partition; all below it is stored.
     """
 
     def __init__(self, topic: str, bootstrap: str, url: str, stop: threading.Event) -> None:
         self.topic = topic
         self.progress: dict[int, Progress] = {}
+        self.reached: dict[int, int] = {}
         self.stored = self.refused = 0
         self._bootstrap, self._stop = bootstrap, stop
         self._store = Store(url, stop)
@@ -152,6 +157,7 @@ class Lane:
                     lost.append(self._lost(kp, offsets[kp], first[kp]))
                 offsets[kp] = first[kp]
         self._refuse(lost)
+        self.reached.update(offsets)
         return offsets
 
     def _bounds(self) -> tuple[dict[int, int], dict[int, int]]:
@@ -192,6 +198,7 @@ class Lane:
             known = int(frames.arrival[-1]) if len(frames) else 0
             before = self.progress.get(frames.partition, Progress(0, 0))
             self.progress[frames.partition] = Progress(frames.end_offset, max(known, before.known_ns))
+            self.reached[frames.partition] = frames.end_offset
         if self._snapshots is not None and rows is not None:
             self._snapshot(rows)
 

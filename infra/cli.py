@@ -189,6 +189,7 @@ def asof(
     at: Annotated[str, typer.Option("--at", metavar="T", help="Event time: RFC 3339 with zone, or ns since 1970.")],
     known_at: Annotated[str | None, typer.Option("--known-at", metavar="K", help="As it was known then.")] = None,
     twin: Annotated[str | None, typer.Option("--twin", metavar="ID", help="Only this twin.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until nothing can change the answer any more.")] = False,
     as_json: JsonOption = False,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -198,7 +199,7 @@ def asof(
     from infra.cli_asof import history_url, show
 
     folders, settings = _load(data, config, assign)
-    return show(at, known_at, twin, history_url(folders, settings), as_json=as_json)
+    return show(at, known_at, twin, history_url(folders, settings), as_json=as_json, wait=wait)
 
 
 @app.command(hidden=True, epilog="Example: twinflow version")

@@ -1,40 +1,62 @@
-"""The verb `asof`: the whole graph at one instant, as it was known at another, always the same bytes."""
+"""The verb `asof`: the whole graph at one instant, as it was known at another; once final always the same bytes."""
 
 from __future__ import annotations
 
 import sys
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from connectors.clickhouse import ClickHouse
-from connectors.history_asof import asof_graph, canonical
-from infra.errors import ExitCode, NotRunning, UsageFault
+from connectors.history_asof import asof_graph, canonical, frontier
+from infra.errors import CommandError, ExitCode, NotRunning, UsageFault
 from infra.paths import Folders
 from infra.settings import Settings
 from operators.times import nanos_of_text
 
 LONGEST_NS = (1 << 63) - 1
+STILL_SECS = 60.0
+POLL_SECS = 0.2
 
 
-def asof(at: str, known_at: str | None, twin: str | None, url: str) -> dict[str, Any]:
+def asof(at: str, known_at: str | None, twin: str | None, url: str, *, wait: bool = False) -> dict[str, Any]:
     """The graph as plain data; `infra.cli_asof.text` makes its bytes.
 
     Args:
         at: event time, RFC 3339 with zone or ns since 1970.
-        known_at: what had arrived by then counts; the newest arrival of the history when left out.
+        known_at: what had arrived by then counts; the frontier when left out.
         twin: only this one.
         url: of ClickHouse, with user and password; a reader is enough.
+        wait: until the answer is final; `known_at` is then the present when left out.
 
     Raises:
         UsageFault: a time that is none.
+        CommandError: it waited, and nothing moves.
         HistoryError: the history refuses or does not answer.
     """
     at_ns = instant(at, "--at")
     known_ns = None if known_at is None else instant(known_at, "--known-at")
     with ClickHouse(url) as client:
+        if wait:
+            known_ns = known_ns or time.time_ns()
+            _await_frontier(client, known_ns)
         found = asof_graph(client, at_ns, known_ns, twin or "")
-    return {"at": rfc3339(found["at_ns"]), "known_at": rfc3339(found["known_ns"]), **found}
+    answer = {"at": rfc3339(found["at_ns"]), "known_at": rfc3339(found["known_ns"]), **found}
+    return answer if found["final"] else {**answer, "frontier": rfc3339(found["frontier_ns"])}
+
+
+def _await_frontier(client: ClickHouse, known_ns: int) -> None:
+    """Wait until all that arrived by then is stored; a frontier that stands still for STILL_SECS is an error."""
+    reached, deadline = 0, time.monotonic() + STILL_SECS
+    while (now := frontier(client)) < known_ns:
+        if now > reached:
+            reached, deadline = now, time.monotonic() + STILL_SECS
+        if time.monotonic() > deadline:
+            why = f"the history stands at {rfc3339(reached)} and has not moved for {STILL_SECS:g} s"
+            fix = "twinflow status shows what does not run; without --wait asof tells what is there"
+            raise CommandError(what=f"as known at {rfc3339(known_ns)}", why=why, fix=fix)
+        time.sleep(POLL_SECS)
 
 
 def text(answer: dict[str, Any]) -> str:
@@ -91,13 +113,14 @@ def history_url(folders: Folders, settings: Settings) -> str:
     return state.endpoints["clickhouse"].replace("://", f"://{user}:{password}@", 1)
 
 
-def show(at: str, known_at: str | None, twin: str | None, url: str, *, as_json: bool) -> ExitCode:
+def show(at: str, known_at: str | None, twin: str | None, url: str, *, as_json: bool, wait: bool = False) -> ExitCode:
     """Print the graph: canonical JSON, or one line per value."""
-    answer = asof(at, known_at, twin, url)
+    answer = asof(at, known_at, twin, url, wait=wait)
     if as_json:
         sys.stdout.write(text(answer) + "\n")
         return ExitCode.OK
-    sys.stdout.write(f"at {answer['at']} as known at {answer['known_at']}: {len(answer['twins'])} twins\n")
+    final = "final" if answer["final"] else f"not final: all that arrived by {answer['frontier']} is in"
+    sys.stdout.write(f"at {answer['at']} as known at {answer['known_at']}: {len(answer['twins'])} twins, {final}\n")
     for name, state in sorted(answer["twins"].items()):
         sys.stdout.write(f"{name}  {state['type']}  {state['state']}\n")
         for signal, cell in sorted(state["reported"].items()):

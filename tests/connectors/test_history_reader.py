@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from connectors.history_asof import asof_graph, canonical
 from connectors.history_reader import HistoryReader, Row
 from flows.history_rollups import mended, rolled_up
 from infra.cli_asof import asof, rfc3339, show, text
+from infra.errors import CommandError
 from infra.migrate import migrate
 from tests.flows.history_stream import authorised
 from tests.support_history import HistoryHandle, running_history
@@ -201,7 +203,44 @@ def test_a_command_that_failed_or_was_answered_after_its_time_out_is_not_open(re
     assert (still_open(33), still_open(34)) == (["c3"], [])
 
 
-def test_without_k_the_newest_arrival_is_used_and_told(history: HistoryHandle) -> None:
+def test_an_answer_is_final_up_to_the_frontier_and_then_holds_nothing_of_when_it_was_asked(tmp_path: Path) -> None:
+    with running_history(tmp_path / "h") as front, ClickHouse(authorised(front)) as client:
+        migrate(client)
+        fill(client)
+        reached = T0 + 40 * S
+
+        def asked(known_ns: int | None) -> dict[str, Any]:
+            known = None if known_ns is None else str(known_ns)
+            return asof(str(T0 + 31 * S), known, None, authorised(front, "reader"))
+
+        before = asked(reached)
+        assert (before.pop("final"), before.pop("frontier_ns"), before.pop("frontier")) == (False, 0, rfc3339(0))
+        client.insert("frontier", {"source": ["samples"], "known_ns": [reached], "at_ns": [1]})
+        final = asked(reached)
+        assert final == {**before, "final": True}
+        assert asked(None) == final
+        assert asked(reached + 1)["frontier"] == rfc3339(reached)
+        client.insert("frontier", {"source": ["samples"], "known_ns": [reached + 9 * S], "at_ns": [2]})
+        assert text(asked(reached)) == text(final)
+
+
+def test_who_waits_gets_the_final_answer_or_is_told_where_the_history_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_history(tmp_path / "h") as front, ClickHouse(authorised(front)) as client:
+        migrate(client)
+        url, reached = authorised(front, "reader"), T0 + 40 * S
+        client.insert("frontier", {"source": ["samples"], "known_ns": [reached], "at_ns": [1]})
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(asof, str(T0), str(reached + S), None, url, wait=True)
+            client.insert("frontier", {"source": ["samples"], "known_ns": [reached + S], "at_ns": [2]})
+            assert waiting.result(60)["final"] is True
+        monkeypatch.setattr("infra.cli_asof.STILL_SECS", 0.5)
+        with pytest.raises(CommandError, match=r"stands at 20.*Z and has not moved for 0\.5 s; twinflow status"):
+            asof(str(T0), None, None, url, wait=True)
+
+
+def test_without_k_a_history_that_knows_no_frontier_uses_and_tells_the_newest_arrival(history: HistoryHandle) -> None:
     answer = asof(str(T0 + 10**12), None, None, authorised(history, "reader"))
     assert answer["known_ns"] == int(samples_rows()["known_ns"].to_numpy().max())
     assert answer["known_at"] == rfc3339(answer["known_ns"])

@@ -129,7 +129,13 @@ def test_event_time_does_not_count_for_retention(store: ClickHouse) -> None:
 def test_the_retention_file_names_every_table_that_grows_and_keeps_the_tail_long_enough(store: ClickHouse) -> None:
     migrate(store)
     tables = {name for (name,) in store.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")}
-    assert tables - retention().keys() == {"schema_migrations", "schema_retention", "ingested", "definitions"}
+    assert tables - retention().keys() == {
+        "schema_migrations",
+        "schema_retention",
+        "ingested",
+        "definitions",
+        "frontier",
+    }
     file = msgspec.yaml.decode((FOLDER / "retention.yaml").read_bytes())
     for table in ("samples_recent", "twin_snapshots"):
         assert seconds(file["classes"][file["tables"][table][0]["class"]]) * 10**9 > 1.5 * TAIL_SAFE_NS
