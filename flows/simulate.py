@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     devices = fleet(told, time.time_ns(), faults)
     outlet = Outlet(told.kafka, told.topic, f"sim-{devices.start_ns:x}", buffer_messages=told.buffer)
-    gateway = Gateway(told.kafka, devices.devices, handlers="poll")
+    gateway = Gateway(told.kafka, devices.devices, spool=None, handlers="poll")
     commands = SimulatedCommands(devices, gateway, due=lambda: outlet.counts.delivered > 0)
     log.info("%d devices into %s, faults: %s", len(devices.devices), told.topic, [f.text for f in faults] or "none")
     try:

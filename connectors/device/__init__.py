@@ -4,7 +4,8 @@ It needs kafka-python and the standard library alone, and imports nothing else o
 """
 
 from .commands import LATER, Command
+from .device import Device
 from .errors import DeviceError, Refused
 from .gateway import Gateway
 
-__all__ = ["LATER", "Command", "DeviceError", "Gateway", "Refused"]
+__all__ = ["LATER", "Command", "Device", "DeviceError", "Gateway", "Refused"]

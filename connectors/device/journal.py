@@ -67,14 +67,15 @@ class Journal:
             if last is not None:
                 self._queue.append(last)
 
-    def begin(self, command: Command) -> None:
-        """Write down that it is begun, before anything is done.
+    def begin(self, command: Command, partition: int, offset: int) -> None:
+        """Write down that it is begun, and where it stood, before anything is done.
 
         Raises:
             OSError: it cannot be written; then it must not be begun.
         """
         with self._lock:
-            self._note({"begun": command.id, "device": command.device})
+            self.positions[partition] = offset + 1
+            self._note({"begun": command.id, "device": command.device, "partition": partition, "offset": offset + 1})
             self._remember(command.id, _Known(command.device))
 
     def answer(self, command: Command, status: str, detail: str, ts_ns: int) -> None:
@@ -111,7 +112,7 @@ class Journal:
         value = json.loads(record.value)
         if record.topic:
             self._remember(value["id"], _Known(value["device"], record, value["status"] in ENDS))
-        elif "begun" in value:
-            self._known.setdefault(value["begun"], _Known(value["device"]))
-        elif "partition" in value:
+        else:
+            if "begun" in value:
+                self._known.setdefault(value["begun"], _Known(value["device"]))
             self.positions[value["partition"]] = value["offset"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Mapping
 from typing import Any
+
+from .errors import DeviceError
 
 CONNECT_SECS = 3.0
 """One try to reach the broker; tries are repeated for ever."""
@@ -17,12 +20,37 @@ _SHARED = {
 }
 
 
+class NoBroker(DeviceError):
+    """Nobody answers at any of the addresses."""
+
+
+def reach(bootstrap: str, kafka: Mapping[str, Any]) -> None:
+    """See whether somebody answers at all, before a client is made: one that cannot connect leaves its sockets open.
+
+    Raises:
+        NoBroker: nobody does.
+    """
+    if kafka.get("proxy_url"):
+        return
+    said: list[str] = []
+    for address in bootstrap.split(","):
+        host, colon, port = address.strip().rpartition(":")
+        try:
+            where = (host.strip("[]"), int(port)) if colon else (port, 9092)
+            socket.create_connection(where, timeout=CONNECT_SECS).close()
+            return
+        except (OSError, ValueError) as error:
+            said.append(f"{address}: {error}")
+    raise NoBroker(f"no broker answers: {'; '.join(said)}")
+
+
 def producer(bootstrap: str, client: str, kafka: Mapping[str, Any]) -> Any:
     """An idempotent producer that never gives a record up while the process lives: each arrives once, in order.
 
     Raises:
-        KafkaError: no broker answers now.
+        KafkaError, NoBroker: no broker answers now.
     """
+    reach(bootstrap, kafka)
     from kafka import KafkaProducer
 
     quiet()
@@ -52,8 +80,9 @@ def consumer(bootstrap: str, client: str, kafka: Mapping[str, Any]) -> Any:
     """A consumer without a group; whoever asks for offsets that are gone gets the oldest there are.
 
     Raises:
-        KafkaError: no broker answers now.
+        KafkaError, NoBroker: no broker answers now.
     """
+    reach(bootstrap, kafka)
     from kafka import KafkaConsumer
 
     quiet()

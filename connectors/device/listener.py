@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import link
@@ -33,7 +33,9 @@ class Listener:
         topic: topic of commands.
         positions: where to go on, by partition; a partition without one is read from now on.
         client, kafka: see `Outbox`.
-        arrived: called in the thread after records were put into `found`.
+
+    Attributes:
+        found: what came; `arrived` is set when something was put there, `ready` when all from then on will be.
     """
 
     def __init__(
@@ -44,12 +46,10 @@ class Listener:
         *,
         client: str,
         kafka: Mapping[str, Any],
-        arrived: Callable[[], None],
     ) -> None:
         self.found: queue.SimpleQueue[Arrived] = queue.SimpleQueue()
-        self.ready = threading.Event()
+        self.ready, self.arrived = threading.Event(), threading.Event()
         self._bootstrap, self._topic, self._client, self._kafka = bootstrap, topic, client, kafka
-        self._arrived = arrived
         self._positions = dict(positions)
         self._devices: dict[bytes, str] = {}
         self._told = False
@@ -63,14 +63,17 @@ class Listener:
             self.ready.clear()
             self._changed.set()
 
-    def start(self) -> None:
-        """Start the thread, once. `ready` is set when every command from then on will be found."""
-        if not self._thread.ident:
-            self._thread.start()
+    def start(self) -> bool:
+        """Start the thread; False when it was started before."""
+        if self._thread.ident:
+            return False
+        self._thread.start()
+        return True
 
     def close(self) -> None:
         """End the thread."""
         self._stop.set()
+        self.arrived.set()
         if self._thread.is_alive():
             self._thread.join(2 * link.CONNECT_SECS)
 
@@ -109,7 +112,7 @@ class Listener:
                         any_of_ours = True
                     self._positions[record.partition] = record.offset + 1
             if any_of_ours:
-                self._arrived()
+                self.arrived.set()
 
     def _assign(self, consumer: Any) -> None:
         from kafka import TopicPartition

@@ -75,12 +75,17 @@ class Outbox:
         """Records that the broker has not confirmed."""
         return sum(queue.waiting for queue in self._queues)
 
-    def close(self, timeout_secs: float) -> int:
-        """Send what waits, for at most so long; how many records were left."""
+    def flush(self, timeout_secs: float) -> int:
+        """Wait until the broker has all, for at most so long; how many records still wait."""
         end = time.monotonic() + timeout_secs
         while self._thread.is_alive() and self.waiting and time.monotonic() < end:
             self.wake()
             self._stop.wait(0.01)
+        return self.waiting
+
+    def close(self, timeout_secs: float) -> int:
+        """Send what waits, for at most so long; how many records were left."""
+        self.flush(timeout_secs)
         self._stop.set()
         self.wake()
         if self._thread.is_alive():
@@ -115,9 +120,9 @@ class Outbox:
             return False
         try:
             self._producer = link.producer(self._bootstrap, self._client, self._kafka)
-        except KafkaError as error:
+        except (KafkaError, link.NoBroker) as error:
             self.connected = False
-            self._tell("no broker at %s (%s); %d records wait", self._bootstrap, error, self.waiting)
+            self._tell("%s; %d records wait", error, self.waiting)
             self._stop.wait(RETRY_SECS)
             return False
         self.connected = True

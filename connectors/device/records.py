@@ -30,6 +30,16 @@ class Queue(Protocol):
         """Records that are not done."""
         ...
 
+    @property
+    def dropped(self) -> int:
+        """Records given up because there was no room."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """Records that could not be read back."""
+        ...
+
     def append(self, record: Record) -> None: ...
 
     def take(self, limit: int) -> list[tuple[int, Record]]:
@@ -68,7 +78,7 @@ class MemoryQueue:
     """
 
     def __init__(self, *, max_bytes: int = 0) -> None:
-        self.max_bytes, self.dropped = max_bytes, 0
+        self.max_bytes, self.dropped, self.damaged = max_bytes, 0, 0
         self._lock = threading.Lock()
         self._untaken: deque[tuple[int, Record]] = deque()
         self._taken: dict[int, Record] = {}

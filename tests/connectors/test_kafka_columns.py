@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import signal
-import socket
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +17,6 @@ from confluent_kafka.admin._resource import ResourceType
 from kafka import KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.consumer.fetcher import Fetcher, IsolationLevel
-from kafka.net.inet import KafkaNetSocket
 from kafka.record.memory_records import MemoryRecords
 
 from connectors.kafka_columns import ColumnConsumer, OffsetAheadError, OffsetExpiredError, _ColumnarRecords
@@ -233,21 +230,6 @@ def test_damage_on_the_brokers_disk_is_an_error_at_its_offset_and_never_data(bro
         assert read == [b"value 0"]
     finally:
         consumer.close()
-
-
-@pytest.fixture
-def sockets_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """kafka-python leaves sockets that failed to connect to the garbage collector, which pytest does not forgive."""
-    made: list[socket.socket] = []
-
-    def kept(_self: KafkaNetSocket, *kind: int) -> socket.socket:
-        made.append(socket.socket(*kind))
-        return made[-1]
-
-    monkeypatch.setattr(KafkaNetSocket, "socket", kept)
-    yield
-    for one in made:
-        one.close()
 
 
 @pytest.mark.usefixtures("sockets_closed")

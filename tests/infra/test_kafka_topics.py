@@ -32,7 +32,7 @@ SHARDED = (
         "dead-letters",
     ),
 )
-NAMES = {*SHARDED, "work-orders", "estop", "tasks", "assignments", "plans", "map-updates", "definitions"}
+NAMES = {*SHARDED, "clock-sync", "work-orders", "estop", "tasks", "assignments", "plans", "map-updates", "definitions"}
 MINIMAL = """
 version: 1
 classes: {raw: {cleanup: delete, retain: 6h, segment: 1MiB}}
