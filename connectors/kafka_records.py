@@ -100,6 +100,15 @@ def starts_of(bootstrap: str, committed: Mapping[Source, int | None]) -> dict[So
     return starts
 
 
+def ends_of(bootstrap: str, topic: str, partitions: int) -> dict[Source, int]:
+    """Where what comes from now on will begin.
+
+    Raises:
+        ReadBackError: the broker does not answer.
+    """
+    return {source: end for source, (_, end) in _bounds(bootstrap, [(topic, p) for p in range(partitions)]).items()}
+
+
 def read_back(bootstrap: str, topic: str, partitions: int, *, look_back_ns: int) -> tuple[list[Got], int]:
     """The newest records of each partition: at least all that arrived up to `look_back_ns` before the newest one.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="twinflow",
     help="Digital twins as one stream pipeline: start it, look at it, stop it.",
-    epilog="Also: lint, paths, version. Example: twinflow up --no-browser",
+    epilog="Also: bench, lint, paths, version. Example: twinflow up --no-browser",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -146,6 +146,26 @@ def ledger(
     return cli_ledger.ledger(folders, settings, check=check, since=since, as_json=as_json)
 
 
+@app.command(epilog="Example: twinflow command machine-1 reduce_feed share=0.5")
+def command(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The twin, also of an alarm.")],
+    verb: Annotated[str, typer.Argument(metavar="VERB", help="Of its type; or acknowledge, shelve, unshelve.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="JSON, else text.")] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="For people; shelve needs one.")] = "",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    assign: SetOption = None,
+) -> int:
+    """Ask for a command and follow it; exit 0 on effect."""
+    from infra import cli_command
+
+    folders, settings = _load(data, config, assign)
+    wish = cli_command.Wish(device, verb, tuple(arguments or ()), reason, wait)
+    return cli_command.command(folders, settings, wish, as_json=as_json)
+
+
 @app.command(epilog="Example: twinflow flow reset telemetry --yes")
 def flow(
     verb: Annotated[str, typer.Argument(metavar="reset|skip", help="Forget all state; or accept lost input.")],
@@ -225,6 +245,7 @@ def backtest(
 
 
 @app.command(
+    hidden=True,
     epilog="Example: twinflow bench clock --json",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )

@@ -24,6 +24,10 @@ class ExitCode(IntEnum):
     NOT_RUNNING = 3
     HELD = 4
     CANNOT_START = 5
+    COMMAND_REFUSED = 10
+    COMMAND_FAILED = 11
+    COMMAND_TIMED_OUT = 12
+    NO_VERDICT = 13
     INTERNAL = 70
     INTERRUPTED = 130
 

@@ -138,6 +138,10 @@ class Valves:
         until(lambda: self.read() is None or stage in self.stages(command), f"{stage} of {command}", AWAIT_SECS)
         return self.last(command, stage)
 
+    def await_heard(self, command: str) -> None:
+        """Wait for anything about a command, while somebody else reads."""
+        until(lambda: self.stages(command), f"anything about {command}", AWAIT_SECS)
+
     def dispatched(self, command: str) -> list[dict[str, Any]]:
         """The records on their way to the device."""
         return [c for c in self.commands if c["id"] == command]
