@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .wire import device_name
+
+LONGEST_ID = 128
 ACCEPTED, DONE, FAILED, REFUSED = "accepted", "done", "failed", "refused"
 ENDS = (DONE, FAILED, REFUSED)
 
@@ -84,21 +87,28 @@ def read_command(value: bytes, answer: Callable[[Command, str, str], None]) -> C
         raise NoCommand(f"no JSON: {error}") from None
     if not isinstance(found, dict):
         raise NoCommand("no JSON object")
-    for name in ("id", "device", "verb"):
-        if not isinstance(found.get(name), str) or not found[name]:
-            raise NoCommand(f"{name} is {found.get(name)!r}, not a text")
+    for name in ("id", "verb"):
+        word = found.get(name)
+        if not isinstance(word, str) or not 1 <= len(word) <= LONGEST_ID:
+            raise NoCommand(f"{name} is {str(word)[:80]!r}, not a text of 1 to {LONGEST_ID} characters")
     for name in ("ts_ns", "deadline_ns"):
-        if not isinstance(found.get(name), int) or isinstance(found[name], bool):
-            raise NoCommand(f"{name} is {found.get(name)!r}, not an integer")
-    arguments = found.get("arguments", {})
-    if not isinstance(arguments, dict):
-        raise NoCommand(f"arguments are {arguments!r}, not an object")
+        ns = found.get(name)
+        if not isinstance(ns, int) or isinstance(ns, bool) or not 1 <= ns <= 1 << 62:
+            raise NoCommand(f"{name} is {str(ns)[:80]!r}, not an integer of ns since 1970")
+    arguments, issuer = found.get("arguments", {}), found.get("issuer", "")
+    if not isinstance(arguments, dict) or not isinstance(issuer, str):
+        raise NoCommand(f"arguments are {str(arguments)[:80]!r}, issuer is {str(issuer)[:80]!r}: an object and a text")
+    try:
+        device_name(found.get("device", ""))
+        (found["id"] + found["verb"] + issuer).encode()
+    except ValueError as error:
+        raise NoCommand(str(error)) from None
     return Command(
         id=found["id"],
         device=found["device"],
         verb=found["verb"],
         arguments=arguments,
-        issuer=str(found.get("issuer", "")),
+        issuer=issuer,
         ts_ns=found["ts_ns"],
         deadline_ns=found["deadline_ns"],
         answer=answer,

@@ -34,7 +34,7 @@ def device_name(name: str) -> str:
     >>> device_name("pump-7")
     'pump-7'
     """
-    if name in (".", "..") or "/" in name or "\\" in name:
+    if isinstance(name, str) and (name in (".", "..") or "/" in name or "\\" in name):
         raise WrongMessage(f"device {name!r}: no / or \\, not . or ..")
     return _name("device", name)
 
