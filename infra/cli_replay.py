@@ -12,7 +12,7 @@ from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from connectors.recordings.faults import RecordingError
+from connectors.recordings.faults import Faults, RecordingError
 from connectors.recordings.piece import Piece
 from connectors.recordings.recording import Recording, open_recording
 from connectors.recordings.replay_clock import At, ReplayClock, Span, cut_between, parse_limit, parse_speed
@@ -167,7 +167,7 @@ def _rounds(
     shift = span.shift_ns(time.time_ns(), at=at, speed=speed)
     clock = ReplayClock(speed=speed, start_secs=time.monotonic(), first_ns=span.first + shift)
     while True:
-        faults = None if report.rounds == 0 else type(recording.faults)()
+        faults = None if report.rounds == 0 else Faults()
         for whole in recording.pieces(faults):
             piece = cut_between(whole, start, end).shifted(shift)
             if len(piece):
@@ -181,12 +181,15 @@ def _rounds(
 def _selection(recording: Recording, wish: Wish) -> tuple[Span, int | None, int | None]:
     """What of the recording is meant. It is read once for this: its ends are known only after that."""
 
+    unread = Faults()
+
     def pieces() -> Iterator[Piece]:
-        return recording.pieces(type(recording.faults)())
+        return recording.pieces(unread)
 
     whole = Span.of(pieces())
     if whole is None:
-        why = f"holds no message ({recording.mapping.source})"
+        first = f"; first of {unread.total} faults: {unread.first[0]}" if unread.total else ""
+        why = f"holds no message ({recording.mapping.source}){first}"
         raise RecordingError(what=str(recording.path), why=why, fix="check file and mapping")
     if not wish.start and not wish.end:
         return whole, None, None

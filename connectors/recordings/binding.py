@@ -38,7 +38,7 @@ class Binder:
 
         Raises:
             RecordingError: no type fits the device, or the type knows none of the signals.
-            MappingError: a unit is of another kind than the type's, or a vector of another length.
+            MappingError: a unit is of another kind than the type's, a vector of another length, a signal comes twice.
         """
         if device not in self._bound:
             self._bound[device] = self._bind(device)
@@ -58,10 +58,16 @@ class Binder:
     def _against(self, twin_type: TwinType) -> Bound:
         scales: dict[str, tuple[Scale, ...]] = {}
         unknown: list[str] = []
+        fed: dict[str, str] = {}
         for name, source in self.mapping.signals.items():
             elements = self._elements(name, source, twin_type)
             if elements is None:
                 unknown.append(name)
+            for element in elements or ():
+                if element in fed:
+                    detail = f"{element!r} comes from {fed[element]!r} too"
+                    raise self.mapping.error(f"signals.{name}", detail, "take one of them out")
+                fed[element] = name
             scales[name] = tuple(map(self._scale(name, source, twin_type), elements or ())) or (SAME,) * len(
                 source.names
             )

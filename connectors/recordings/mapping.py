@@ -225,6 +225,8 @@ def _check(m: Mapping) -> None:
     labels = set(m.labels)
     for name, source in m.signals.items():
         key = f"signals.{name}"
+        if not name.isprintable():
+            raise m.error("signals", f"{name[:80]!r} holds what cannot be printed", "name it with plain characters")
         given = [k for k in ("column", "columns", "field", "fields") if getattr(source, k)]
         wanted = ("column", "columns") if m.kind == "table" else ("field", "fields")
         if len(given) != 1 or given[0] not in wanted or (m.kind == "mcap") != bool(source.topic):

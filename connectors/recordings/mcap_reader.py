@@ -26,7 +26,7 @@ from mcap.stream_reader import breakup_chunk
 from mcap_ros2.decoder import DecoderFactory
 
 from connectors.recordings.binding import SAME, Binder, Scale
-from connectors.recordings.faults import Faults, RecordingError, nearest
+from connectors.recordings.faults import Faults, MappingError, RecordingError, nearest
 from connectors.recordings.instants import checked
 from connectors.recordings.mapping import Mapping, Source
 from connectors.recordings.piece import Piece
@@ -186,7 +186,8 @@ class _Topic:
         self, path: Path, mapping: Mapping, channel: Channel, schema: Schema | None, signals: list[tuple[str, Source]],
         scales: dict[str, tuple[Scale, ...]],
     ) -> None:  # fmt: skip
-        self.mapping, self.topic = mapping, channel.topic
+        self.mapping, self.topic, self.sound = mapping, channel.topic, False
+        self.truth = channel.message_encoding != "json"
         self.decode = _decoder(path, channel, schema)
         self.signals = [
             (name, json.dumps(name, ensure_ascii=False), source.vector, [attrgetter(f) for f in source.names], source,
@@ -195,28 +196,36 @@ class _Topic:
         ]  # fmt: skip
 
     def row(self, message: Message, at: int, faults: Faults) -> tuple[int, str, int] | None:
-        """Time, members and number of values of a message; None where it brings nothing."""
+        """Time, members and number of values of a message; None where it brings nothing.
+
+        Raises:
+            MappingError: the first message has no such field; once one had them all, it is the message that is bad.
+        """
         where = f"byte {at}, log time {message.log_time}"
         try:
             tree = self.decode(message.data)
         except Exception as error:  # a damaged message may raise anything
             faults.add("bad_message", where, f"{self.topic}: {str(error)[:200] or type(error).__name__}")
             return None
-        ts = self._time(message, tree)
+        try:
+            ts = self._time(message, tree)
+            found = [[_scalar(get(tree)) for get in getters] for _, _, _, getters, _, _ in self.signals]
+        except AttributeError as error:
+            if not self.sound:
+                raise self._mismatch(tree) from None
+            faults.add("bad_message", where, f"{self.topic}: {error}")
+            return None
+        self.sound = True
         if ts == NO_TIME:
             faults.add("bad_time", where, f"{self.topic}: {self.mapping.time.field} is no time")
             return None
         members: list[str] = []
         samples = 0
-        for name, key, vector, getters, source, scales in self.signals:
-            try:
-                values = [float(get(tree)) for get in getters]
-            except (AttributeError, TypeError, ValueError) as error:
-                fields = ", ".join(_paths(tree))
-                detail = f"{self.topic} has no number at {', '.join(source.names)}: {error}"
-                raise self.mapping.error(f"signals.{name}", detail, f"its fields: {fields[:400]}") from None
+        for (name, key, vector, _, _, scales), raw in zip(self.signals, found, strict=True):
+            values = [_number(v, truth=self.truth) for v in raw]
             if any(math.isinf(v) for v in values):
-                faults.add("bad_value", where, f"{self.topic}: {name} is infinite")
+                shown = next(v for v, number in zip(raw, values, strict=True) if math.isinf(number))
+                faults.add("bad_value", where, f"{self.topic}: {name} = {str(shown)[:60]!r} is no finite number")
             elif not any(math.isnan(v) for v in values):
                 if any(scale != SAME for scale in scales):
                     values = [v * f + o for v, (f, o) in zip(values, scales, strict=True)]
@@ -228,19 +237,33 @@ class _Topic:
         field = self.mapping.time.field
         if field in ("log_time", "publish_time"):
             return checked(int(getattr(message, field)))
+        stamp = attrgetter(field)(tree)
         try:
-            stamp = attrgetter(field)(tree)
             if isinstance(stamp, int | float):
                 return checked(int(stamp))
             return checked(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec))
-        except (AttributeError, ValueError, OverflowError):
-            fix = "use log_time, or a field with sec and nanosec, or nanoseconds"
-            raise self.mapping.error("time.field", f"{self.topic} has no time at {field!r}", fix) from None
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            if not self.sound:
+                fix = "use log_time, or a field with sec and nanosec, or nanoseconds"
+                raise self.mapping.error("time.field", f"{self.topic} has no time at {field!r}", fix) from None
+            return NO_TIME
+
+    def _mismatch(self, tree: object) -> MappingError:
+        """What the mapping asks for and the message does not have."""
+        for name, _, _, getters, source, _ in self.signals:
+            for get in getters:
+                try:
+                    _scalar(get(tree))
+                except AttributeError as error:
+                    detail = f"{self.topic} has no number at {', '.join(source.names)}: {error}"
+                    return self.mapping.error(f"signals.{name}", detail, f"its fields: {', '.join(_paths(tree))[:400]}")
+        fix = "use log_time, or a field with sec and nanosec, or nanoseconds"
+        return self.mapping.error("time.field", f"{self.topic} has no time at {self.mapping.time.field!r}", fix)
 
 
 def _decoder(path: Path, channel: Channel, schema: Schema | None) -> Callable[[bytes], Any]:
     if channel.message_encoding == "json":
-        return lambda data: json.loads(data, object_hook=_Object)
+        return lambda data: json.loads(data, object_pairs_hook=_object)
     decoder = DecoderFactory().decoder_for(channel.message_encoding, schema)
     if decoder is None:
         why = f"topic {channel.topic} is {channel.message_encoding!r} ({schema.encoding if schema else 'no schema'})"
@@ -251,6 +274,32 @@ def _decoder(path: Path, channel: Channel, schema: Schema | None) -> Callable[[b
 class _Object:
     def __init__(self, members: dict[str, object]) -> None:
         self.__dict__.update(members)
+
+
+def _object(pairs: list[tuple[str, object]]) -> _Object:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return _Object(members)
+
+
+def _scalar(value: object) -> str | float | None:
+    """The value where it may stand for one number, as far as its kind goes."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise AttributeError(f"{type(value).__name__.strip('_')} is no number")
+
+
+def _number(value: str | float | None, *, truth: bool) -> float:
+    """NaN where there is no value, infinity where there is no finite number; `truth`: true and false are numbers."""
+    if value is None:
+        return math.nan
+    if isinstance(value, str) or (isinstance(value, bool) and not truth):
+        return math.inf
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _paths(tree: object, prefix: str = "", depth: int = 0) -> Iterator[str]:

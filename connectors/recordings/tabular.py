@@ -75,7 +75,8 @@ def check_columns(path: Path, mapping: Mapping, header: list[str]) -> None:
     if missing:
         why = f"has no column {missing[0]!r} ({mapping.source} asks for it)"
         raise RecordingError(what=str(path), why=why, fix=nearest(missing[0], header))
-    twice = [c for c in mapping.columns if header.count(c) > 1]
+    named = [*mapping.columns, *(c for s in mapping.signals.values() for c in s.names)]
+    twice = [c for c in named if header.count(c) > 1]
     if twice:
         raise RecordingError(what=str(path), why=f"has the column {twice[0]!r} twice", fix="rename one of them")
 
@@ -126,10 +127,21 @@ class _Maker:
         if not column:
             return [self.device] * len(rows.row)
         names = [str(x) if x is not None else "" for x in rows.table.column(column).to_pylist()]
+        unfit = {name: self._unfit(name) for name in set(names)}
         for i, name in enumerate(names):
-            if not name:
-                self.faults.add("bad_device", f"row {rows.row[i]}", f"{column} is empty")
-        return names
+            if unfit[name]:
+                self.faults.add("bad_device", f"row {rows.row[i]}", f"{column} {unfit[name]}")
+        return ["" if unfit[name] else name for name in names]
+
+    def _unfit(self, device: str) -> str:
+        """Why nothing can be sent for a device; "" where it can."""
+        try:
+            if device:
+                self.binder.of(device)
+                return ""
+        except RecordingError as error:
+            return f"names no device of a fitting type: {str(error)[:200]}"
+        return "is empty"
 
     def _values(self, rows: TextRows, name: str, source: Source, devices: list[str]) -> F64:
         """float64[n, elements] in the units of the types, NaN where there is no value."""

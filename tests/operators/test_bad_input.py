@@ -20,7 +20,9 @@ from tests.operators.wire_cases import ARM, STREAM_HEADERS, T0, block, message, 
 DOC = Path(__file__).parents[2] / "docs" / "bad-input.md"
 TABLE = {
     case: (plain, packed)
-    for case, plain, packed in re.findall(r"^\| (\d*[a-z]?) \| .* \| ([^|]+) \| ([^|]+) \|$", DOC.read_text(), re.M)
+    for case, plain, packed in re.findall(
+        r"^\| (\d*[a-z]?) \| .* \| ([^|]+) \| ([^|]+) \| [^|]+ \|$", DOC.read_text(), re.M
+    )
 }
 KIND = replace(ARM, signals=(replace(ARM.signals[0], stuck_after_ns=10**9), *ARM.signals[1:]))
 Sent = tuple[bytes | None, Headers] | tuple[bytes | None, Headers, bytes]
@@ -72,6 +74,8 @@ CASES: dict[str, tuple[list[Sent] | None, list[Sent] | None]] = {
     "1b": (raw(b""), [(b"", STREAM_HEADERS)]),
     "2": (text(b"temp", b"te\xffmp"), p({"signal": not_utf8(), "value": [1.0]})),
     "3": ([(sample()[:-5], {})], [(block({"ts": [T0], "temp": [1.0]})[:200], STREAM_HEADERS)]),
+    "3b": (None, None),
+    "3c": (None, None),
     "4": (raw(b"[" * 100_000), p({"temp": deep()})),
     "5": (text(b"20.5", b"NaN"), p({"temp": [float("nan")]})),
     "6": (text(b"20.5", b"1e999"), p({"temp": [float("inf")]})),
