@@ -18,6 +18,8 @@ from infra.paths import Folders
 from tests.infra.supervised import until
 
 ROOT = Path(__file__).resolve().parents[2]
+READY_SECS = 300.0
+"""A first start compiles all kernels, beside whatever else the machine does."""
 
 
 @dataclass
@@ -74,7 +76,7 @@ class Command:
             state = stack.running(Folders(self.data, self.data))
             return state is not None and state.ready
 
-        until(ready, "a ready stack")
+        until(ready, "a ready stack", within_secs=READY_SECS)
         assert self("status").returncode == 0
         return self.json("status")
 

@@ -56,8 +56,8 @@ def server(name: str, port: int | None = None, *flags: str, after: tuple[str, ..
     )
 
 
-def until(condition: Callable[[], bool], what: str = "the condition") -> None:
-    deadline = time.monotonic() + DEADLINE_SECS
+def until(condition: Callable[[], bool], what: str = "the condition", within_secs: float = DEADLINE_SECS) -> None:
+    deadline = time.monotonic() + within_secs
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not come true"
         time.sleep(0.005)
