@@ -1,6 +1,6 @@
-"""What pages and the API ask the history: series, alarms, windows, dead letters, ledger, positions.
+"""What pages and the API ask the history: series, scores, alarms, windows, dead letters, ledger, positions.
 
-Everything a caller gives goes to the server as a parameter; nothing of it becomes part of a statement.
+Everything a caller gives goes to the server as a parameter; nothing of it becomes part of a statement that is run here.
 """
 
 from __future__ import annotations
@@ -40,6 +40,20 @@ class Series:
     lo: F64
     hi: F64
     bucket_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores of a detector that were over its threshold, in order of time; the greatest one per bucket.
+
+    Attributes:
+        t: int64[n], start of each bucket, ns.
+        v, threshold: float64[n].
+    """
+
+    t: I64
+    v: F64
+    threshold: F64
 
 
 class HistoryReader:
@@ -93,6 +107,13 @@ class HistoryReader:
         nothing = np.empty(0, np.float64)
         empty = Series(np.empty(0, np.int64), nothing, nothing, nothing, 0)
         return {signal: found.get(signal, empty) for signal in signals}
+
+    def scores(self, twin: str, detector: str, from_ns: int, to_ns: int, *, points: int = 200) -> Scores:
+        """What a detector found in [from_ns, to_ns), event time; scores under its threshold are not kept."""
+        width = max(1, -(-(to_ns - from_ns) // max(1, points)))
+        bounds: Row = {"twin": twin, "detector": detector, "from": from_ns, "to": to_ns, "width": width}
+        table = self._client.arrow(_SCORES, bounds)
+        return Scores(*(table[name].to_numpy() for name in ("t", "v", "threshold")))
 
     def alarms(
         self, *, from_ns: int = 0, to_ns: int = FOREVER, state: str = "", twin: str = "", limit: int = 500
@@ -197,6 +218,13 @@ FROM rollups AS r
 WHERE step_s = {step:UInt16} AND device = {twin:String} AND signal IN {signals:Array(String)}
       AND start_ns > {from:Int64} - {step:UInt16} * 1000000000 AND start_ns < {to:Int64}
 GROUP BY signal, t ORDER BY signal, t
+"""
+_SCORES = """
+SELECT {from:Int64} + intDiv(ts_ns - {from:Int64}, {width:Int64}) * {width:Int64} AS t, max(score) AS v,
+       max(a.threshold) AS threshold
+FROM anomalies AS a FINAL
+WHERE device = {twin:String} AND detector = {detector:String} AND ts_ns >= {from:Int64} AND ts_ns < {to:Int64}
+GROUP BY t ORDER BY t
 """
 _EPISODES = """
 WITH acknowledged AS (

@@ -1,4 +1,4 @@
-"""Does Kafka answer? Told by the probe that asks it, read by whoever shows it."""
+"""Does Kafka, or the history, answer? Told by whoever asks it, read by whoever shows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LinkState(msgspec.Struct, frozen=True):
 
 
 class Link:
-    """The state of the connection to the broker.
+    """The state of the connection to the broker, or to another part named `what`.
 
     Attributes:
         losses: how often it was lost.
@@ -32,23 +32,23 @@ class Link:
     (False, 'Kafka at 127.0.0.1:9092 does not answer: connection refused')
     """
 
-    def __init__(self, bootstrap: str, *, clock: Callable[[], int] = time.time_ns) -> None:
-        self.bootstrap, self._clock, self._lock = bootstrap, clock, threading.Lock()
+    def __init__(self, address: str, *, what: str = "Kafka", clock: Callable[[], int] = time.time_ns) -> None:
+        self.address, self._what, self._clock, self._lock = address, what, clock, threading.Lock()
         self.state = LinkState(None, clock(), None, "")
         self.losses = 0
         self.doubted = threading.Event()
 
     def answered(self) -> None:
-        """The broker answered."""
+        """It answered."""
         with self._lock:
             now, before = self._clock(), self.state
             self.state = LinkState(True, before.since_ns if before.up else now, now, "")
 
     def lost(self, why: str) -> None:
-        """The broker did not answer."""
+        """It did not answer."""
         with self._lock:
             before = self.state
             since = before.since_ns if before.up is False else self._clock()
             self.losses += before.up is True
-            said = f"Kafka at {self.bootstrap} does not answer: {why}"
+            said = f"{self._what} at {self.address} does not answer: {why}"
             self.state = LinkState(False, since, before.answered_ns, said)

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEAD = """
-<meta name="color-scheme" content="light dark">
+<meta name="color-scheme" content="light dark"><script src="/tf/theme.js"></script>
 <link rel="preload" href="/tf/vendor/inter-latin-wght-normal.woff2" as="font" type="font/woff2" crossorigin>
 <link rel="stylesheet" href="/tf/tokens.css"><link rel="stylesheet" href="/tf/vendor/uPlot.min.css">
 <link rel="stylesheet" href="/tf/shell.css"><link rel="stylesheet" href="/tf/views.css">

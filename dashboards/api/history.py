@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from connectors.clickhouse import ClickHouse, HistoryError, HistoryUnavailable
 from connectors.history_reader import HistoryReader
+from connectors.live_link import Link, LinkState
 from dashboards.api.faults import Fault
 
 T = TypeVar("T")
@@ -30,6 +32,10 @@ class History(Protocol):
     def positions(self) -> Mapping[tuple[str, int], int]:
         """Next offset by topic and partition that the history has taken, as last heard; asks nobody now."""
 
+    @property
+    def state(self) -> LinkState:
+        """Whether it answers, as far as it was asked."""
+
     def close(self) -> None:
         """Give back all connections."""
 
@@ -43,6 +49,8 @@ class HistoryPool:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        parts = urlsplit(url)
+        self._link = Link(f"{parts.hostname}:{parts.port or 8123}", what="The history")
         self._places = threading.BoundedSemaphore(CONNECTIONS)
         self._idle: queue.SimpleQueue[tuple[ClickHouse, HistoryReader]] = queue.SimpleQueue()
         self._positions: dict[tuple[str, int], int] = {}
@@ -58,11 +66,15 @@ class HistoryPool:
         if not self._places.acquire(timeout=ANSWER_SECS):
             raise Fault(503, "The history is busy.", "Many questions wait.", "Try again, with a shorter range.")
         try:
-            return self._ask(question)
+            answer = self._ask(question)
+            self._link.answered()
+            return answer
         except HistoryUnavailable as error:
+            self._link.lost(str(error))
             said = "The history does not answer. Live values still arrive."
             raise Fault(503, said, str(error), "It restarts by itself; see: twinflow status") from error
         except HistoryError as error:
+            self._link.answered()
             raise Fault(502, "The history refused the question.", str(error), "Ask for a shorter range.") from error
         finally:
             self._places.release()
@@ -80,6 +92,11 @@ class HistoryPool:
             raise
         self._idle.put((client, reader))
         return answer
+
+    @property
+    def state(self) -> LinkState:
+        """Whether it answered the last question."""
+        return self._link.state
 
     def positions(self) -> Mapping[tuple[str, int], int]:
         """As last heard; asked again in the background when that is older than POSITIONS_SECS."""

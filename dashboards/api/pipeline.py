@@ -33,6 +33,10 @@ def whole(context: Context) -> dict[str, Any]:
         partitions = [_partition(context, p, shards.get(p), lag, marks, now) for p in sorted({*lag, *shards})]
         letters = [_reason(r) for r in sorted(sums.reasons.values(), key=lambda r: -r.count)]
     return {
+        "links": {
+            "broker": context.link.state,
+            "history": context.history.state if context.history is not None else None,
+        },
         "ledger": {
             "records_in": total.records_in,
             "samples_in": total.samples_in,

@@ -1,4 +1,4 @@
-"""GET /api/series and /api/asof: points of a range, and everything at one instant."""
+"""GET /api/series, its SQL, /api/scores and /api/asof: points of a range, and everything at one instant."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from connectors.history_asof import canonical
 from connectors.history_reader import Series
+from connectors.history_sql import series_sql
 from connectors.live_series import Points
 from dashboards.api.context import Context
 from dashboards.api.faults import Fault, json
@@ -44,6 +45,18 @@ def routes(context: Context) -> APIRouter:
             context.history, lambda h: h.series(twin, names, from_ns, to_ns, points=points, known_ns=known_ns)
         )
         return json({"signals": {name: _points(found) for name, found in stored.items()}, "source": "history"})
+
+    @router.get("/api/series/sql")
+    def sql(twin: str, signals: str, from_ns: int, to_ns: int, known_ns: int | None = None) -> Response:
+        names = [s for s in dict.fromkeys(signals.split(",")) if s]
+        _check(names, from_ns, to_ns, 1)
+        return json({"sql": series_sql(twin, names, from_ns, to_ns, known_ns)})
+
+    @router.get("/api/scores")
+    def scores(twin: str, detector: str, from_ns: int, to_ns: int, points: int = 200) -> Response:
+        _check([detector], from_ns, to_ns, points)
+        found = asked(context.history, lambda h: h.scores(twin, detector, from_ns, to_ns, points=points))
+        return json({"t": found.t.tolist(), "v": found.v.tolist(), "threshold": found.threshold.tolist()})
 
     @router.get("/api/asof")
     def asof(at_ns: int, known_ns: int | None = None, twin: str = "") -> Response:

@@ -1,4 +1,4 @@
-"""Pipeline: is anything lost or slow? The ledger, the flow as a picture, partitions, and dead letters with redrive."""
+"""Pipeline: is anything lost or slow? What does not answer, the ledger, the flow as a picture, partitions, refusals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ORDER = 5
 
 
 def page() -> None:
+    view("outage")()
     view("ledger")()
     view("flow")()
     with st.container(key="tf_pipeline"):

@@ -41,15 +41,22 @@ def test_the_past_comes_from_the_history_which_may_die_and_come_back(bootstrap: 
             buckets = served.get(past + "&points=6")["signals"]["flow"]
             assert (min(buckets["lo"]), max(buckets["hi"])) == (0.0, 59.0)
             instant = f"/api/asof?at_ns={now - 3600 * SECOND}&known_ns={now}"
+            links = until(lambda: (x := served.get("/api/pipeline")["links"])["history"]["up"] and x)
+            assert (links["broker"]["up"], links["history"]["cause"]) == (True, "")
+            assert served.get("/api/scores?twin=pump-h&detector=x&from_ns=1&to_ns=9")["t"] == []
             assert served.get(instant)["twins"]["pump-h"]["reported"]["flow"]["value"] == 59.0
             history.kill()
             status, fault = served.ask(past)
             assert (status, fault["what"]) == (503, "The history does not answer. Live values still arrive.")
             assert served.get("/api/twins/pump-h")["signals"][0]["value"] == 99.0
+            lost = served.get("/api/pipeline")["links"]["history"]
+            assert (lost["up"], lost["since_ns"] > now) == (False, True)
+            assert lost["cause"].startswith(f"The history at 127.0.0.1:{history.port} does not answer: ")
             again = start_front(history.data_dir, history.port, ["--users", str(history.data_dir / "users.json")])
             try:
                 await_healthy(history.url, again)
                 until(lambda: served.ask(past)[0] == 200)
+                assert served.get("/api/pipeline")["links"]["history"]["up"] is True
             finally:
                 again.terminate()
                 again.wait(60)

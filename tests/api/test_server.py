@@ -128,6 +128,7 @@ def test_points_come_from_memory_and_a_dead_history_costs_only_what_needs_it(boo
         status, fault = served.ask(dead)
         assert (status, fault["what"]) == (503, "The history does not answer. Live values still arrive.")
     assert served.ask(f"/api/asof?at_ns={now}")[0] == 503
+    assert served.get(f"{path.replace('series', 'series/sql')}&from_ns=5")["sql"].startswith("SELECT signal, ")
     assert served.get("/api/features") == {"commands": False, "history": True}
 
 

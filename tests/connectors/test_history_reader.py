@@ -15,6 +15,7 @@ import pytest
 from connectors.clickhouse import ClickHouse
 from connectors.history_asof import asof_graph, canonical
 from connectors.history_reader import HistoryReader, Row
+from connectors.history_sql import series_sql
 from flows.history_rollups import mended, rolled_up
 from infra.cli_asof import asof, rfc3339, show, text
 from infra.errors import CommandError
@@ -62,7 +63,7 @@ def fill(client: ClickHouse) -> None:
     client.run("ALTER TABLE samples REMOVE TTL")  # these samples are of 2023
     client.run("ALTER TABLE samples_recent REMOVE TTL")
     client.run("ALTER TABLE rollups REMOVE TTL")
-    for table in ("alerts", "command_events", "twin_states", "windows", "dead_letters", "ledger"):
+    for table in ("alerts", "anomalies", "command_events", "twin_states", "windows", "dead_letters", "ledger"):
         client.run(f"ALTER TABLE {table} REMOVE TTL")
     client.insert_arrow("samples", rows)
     client.insert_arrow("samples_recent", rows.drop_columns(["source_offset"]))
@@ -83,6 +84,11 @@ def fill(client: ClickHouse) -> None:
         event | {"id": c, "verb": "stop", "arguments": "{}", "stage": stage, "ts_ns": T0 + at * S,
                  "known_ns": T0 + at * S, "kp": 0, "ko": 2 + i, "kr": 0}
         for i, (c, stage, at) in enumerate(answered)
+    ])  # fmt: skip
+    anomaly: Row = {"device": "pump-1", "signal": "flow", "threshold": 3.0, "known_ns": T0, "kp": 0, "kr": 0}
+    put(client, "anomalies", [
+        anomaly | {"detector": name, "ts_ns": T0 + i * S, "score": 3.0 + i, "ko": 2 * i + k}
+        for i in range(10) for k, name in enumerate(("jumps", "rows"))
     ])  # fmt: skip
     document = {"device": "pump-1", "revision": 7, "reported": {}, "report": {"task": "idle"}, "desired": {}}
     documents = [msgspec.json.encode(document | {"revision": i}).decode() for i in range(9)]
@@ -194,6 +200,22 @@ def test_asof_shows_values_report_open_alarms_and_open_commands_of_that_instant(
     early = reader.asof(T0 + 15 * S, T0 + 40 * S)["twins"]["pump-1"]
     assert ([a["id"] for a in early["alarms"]], early["state"], early["commands"]) == (["a1"], "alarm", [])
     assert reader.asof(T0 + 5 * S, T0 + 3 * S)["twins"]["pump-1"]["revision"] == 2
+
+
+def test_scores_of_one_detector_come_as_the_greatest_of_each_bucket(reader: HistoryReader) -> None:
+    found = reader.scores("pump-1", "jumps", T0, T0 + 10 * S, points=5)
+    assert found.t.tolist() == [T0 + i * 2 * S for i in range(5)]
+    assert (found.v.tolist(), set(found.threshold.tolist())) == ([4.0, 6.0, 8.0, 10.0, 12.0], {3.0})
+    assert reader.scores("pump-1", "nobody", T0, T0 + S).t.size == 0
+
+
+def test_the_copied_statement_gives_the_samples_that_are_drawn(history: HistoryHandle, reader: HistoryReader) -> None:
+    drawn = reader.series("pump-1", ["flow", "pressure"], T0 + S, T0 + 3 * S)
+    with ClickHouse(authorised(history, "reader")) as client:
+        rows = client.rows(series_sql("pump-1", ["flow", "pressure"], T0 + S, T0 + 3 * S))
+        assert client.rows(series_sql("it's \\ nobody", ["flow"], 0, 1, known_ns=5)) == []
+    assert [v for s, _, v, _ in rows if s == "flow"] == drawn["flow"].v.tolist()
+    assert len(rows) == drawn["flow"].v.size + drawn["pressure"].v.size == 40
 
 
 def test_a_command_that_failed_or_was_answered_after_its_time_out_is_not_open(reader: HistoryReader) -> None:

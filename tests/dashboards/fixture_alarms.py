@@ -1,7 +1,7 @@
 """The fixture server with alarms, commands and a pipeline in all their states, shaped as the API. For tests only.
 
 Further modes: `refusing` (the gate refuses), `unbalanced` (records missing), `stopped` (telemetry stands), `quiet` (no
-alarm, no command, no dead letter).
+alarm, no command, no dead letter), `nohistory` (the history does not answer).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import json
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -19,13 +18,14 @@ from fastapi import APIRouter, FastAPI, Request, WebSocket, WebSocketDisconnect
 
 from dashboards.app import create
 from tests.dashboards import fixture_server as base
+from tests.dashboards.fixture_pipeline import PLANT, letters, pipeline
 
 SECOND = base.SECOND
 NOW = base.STARTED
+OF_ALARMS = ("acknowledge", "shelve", "unshelve")
 STAGES = ("requested", "authorised", "dispatched", "acknowledged", "effect")
 
 RANKED = [["flow", 0.61], ["motor_current", 0.24], ["vibration_pump", 0.09], ["body_temp", 0.06]]
-PLANT = json.loads((Path(__file__).parent / "plant.json").read_text("utf-8"))
 SHELVED = {
     "P-31": {
         "who": "k.lind",
@@ -51,11 +51,15 @@ class Plant:
         """Two tenths of a second per stage."""
         steps = min(len(STAGES), 1 + int((now - asked["at_ns"]) / SECOND / 0.2))
         stages = {s: asked["at_ns"] + i * SECOND // 5 for i, s in enumerate(STAGES[:steps])}
-        known = {"issuer": "page", "why": asked["why"], "reason": "", "detail": None}
+        if asked["verb"] in OF_ALARMS:
+            stages = {s: at for s, at in stages.items() if s not in ("dispatched", "acknowledged")}
+        known = {"issuer": "person:page", "why": asked["why"], "reason": "", "late": "", "detail": CHECKS[:3]}
         if asked["refuse"] and steps > 1:
             stages = {"requested": asked["at_ns"], "refused": asked["at_ns"] + SECOND // 5}
-            known["reason"] = "by the role: page may not do this on P-07"
+            known["reason"] = "role: page may not do this on P-07"
+            known["detail"] = [{"check": "role", "passed": False, "value": None, "limit": None, "why": REFUSED}]
         done = "refused" in stages or steps == len(STAGES)
+        known["deadline_ns"] = 0 if done or steps < 3 else stages[list(stages)[-1]] + 10 * SECOND
         plain = {k: asked[k] for k in ("id", "device", "verb", "arguments", "at_ns")}
         return {**plain, **known, "stages": stages, "stage": list(stages)[-1], "open": not done}
 
@@ -67,18 +71,15 @@ class Plant:
             raised = NOW - int(row["minutes"] * 60) * SECOND if number else base.RAISED
             name = f"A-{2207 - number}"
             acked = {"who": who, "at_ns": raised + 252 * SECOND} if who else None
-            shelved = SHELVED.get(twin)
-            for c in ended:
-                if c["arguments"].get("alarm") == name and c["stage"] == "effect":
-                    if c["verb"] == "acknowledge":
-                        acked = {"who": "page", "at_ns": c["stages"]["effect"]}
-                    else:
-                        shelved = {
-                            "who": "page",
-                            "until_ns": c["arguments"]["until_ns"],
-                            "at_ns": c["at_ns"],
-                            "reason": c["why"],
-                        }
+            shelved, was = SHELVED.get(twin), None
+            for c in (c for c in ended if c["arguments"].get("alarm") == name and c["stage"] == "effect"):
+                at = c["stages"]["effect"]
+                if c["verb"] == "acknowledge":
+                    acked = {"who": "page", "at_ns": at}
+                elif c["verb"] == "unshelve":
+                    was, shelved = {**(shelved or {}), "until_ns": at}, None
+                else:
+                    shelved = {"who": "page", "until_ns": c["arguments"]["until_ns"], "at_ns": at, "reason": c["why"]}
             detector = source in ("hydraulics", "jumps")
             returned = None if after is None else raised + int(after) * SECOND
             found.append(
@@ -94,6 +95,7 @@ class Plant:
                     "returned": "" if returned is None else "below its limit again",
                     "acknowledged": acked,
                     "shelved": shelved,
+                    "was_shelved": was,
                     "value": None if detector else 0.81,
                     "threshold": 0.82 if detector else 0.6,
                     "score": 0.97 if detector else None,
@@ -105,6 +107,24 @@ class Plant:
         return found
 
 
+REFUSED = "page may not do this on P-07"
+
+
+def check(name: str, passed: bool | None, value: Any = None, limit: Any = None, why: str = "") -> dict[str, Any]:
+    return {"check": name, "passed": passed, "value": value, "limit": limit, "why": why}
+
+
+NOT_SET_UP = "not configured"
+CHECKS = [
+    check("schema", True, "set_speed", None, "pump version 2"),
+    check("signature", None, why=NOT_SET_UP),
+    check("deadline", True, 0.8, 30.0, "age and longest age, s"),
+    check("idempotency", True, "C-0915", None, "never seen before"),
+    check("second_approval", None, why=NOT_SET_UP),
+    check("envelope", False, 3100, 2950, "3100 rpm is over the limit of 2950 rpm"),
+]
+
+
 def stored(
     n: int, ago: float, device: str, verb: str, arguments: dict[str, Any], reached: int, issuer: str, **more: Any
 ) -> dict[str, Any]:
@@ -114,8 +134,10 @@ def stored(
     stages = {s: at + int(took * SECOND * i / max(1, reached - 1)) for i, s in enumerate(STAGES[:reached])}
     if end:
         stages[end] = at + int(took * SECOND)
-    known = {"issuer": issuer, "why": "", "reason": "", "detail": None, **more}
+    known = {"issuer": issuer, "why": "", "reason": "", "late": "", "detail": CHECKS[:3], "deadline_ns": 0, **more}
     is_open = end is None and reached < len(STAGES)
+    if is_open:
+        known["deadline_ns"] = stages[STAGES[reached - 1]] + 10 * SECOND
     return {
         "id": f"C-{n:04d}",
         "device": device,
@@ -129,14 +151,8 @@ def stored(
     }
 
 
-CHECKS = [
-    {"name": "schema", "outcome": "passed", "said": "pump/2 verb set_speed", "took_ns": 21_000},
-    {"name": "deadline", "outcome": "passed", "said": "0.8 s of 30 s", "took_ns": 8_000},
-    {"name": "idempotency", "outcome": "passed", "said": "first time seen", "took_ns": 19_000},
-    {"name": "second approval", "outcome": "skipped", "said": "not needed for this verb", "took_ns": None},
-    {"name": "envelope", "outcome": "refused", "said": "3 100 rpm is over 2 950 rpm", "took_ns": 22_000},
-    {"name": "dispatch", "outcome": "skipped", "said": "not sent", "took_ns": None},
-]
+NO_PRESSURE = {"reason": "failed by the device: no pressure"}
+LATE = {"reason": "no answer within 5 s", "late": "late: 2.100 s after the time-out"}
 STORED = (
     stored(918, 4, "P-07", "set_valve", {"open": 100}, 3, "m.ruiz"),
     stored(917, 9, "P-13", "set_speed", {"speed_rpm": 900}, 4, "rule:slow_on_drag"),
@@ -150,11 +166,11 @@ STORED = (
         1,
         "planner",
         end="refused",
-        detail={"checks": CHECKS},
-        reason="by the envelope: 3 100 rpm is over the limit of 2 950 rpm",
+        detail=CHECKS,
+        reason="envelope: 3100 rpm is over the limit of 2950 rpm",
         why="more flow for loop 2",
     ),
-    stored(914, 660, "P-21", "stop", {}, 3, "fleet", end="timed_out", took=10, reason="no acknowledgement in 10 s"),
+    stored(914, 660, "P-21", "stop", {}, 3, "fleet", end="timed_out", took=10, reason="no answer within 10 s"),
     stored(913, 1500, "P-05", "set_speed", {"speed_rpm": 1400}, 5, "planner", took=6.2),
     stored(
         912,
@@ -165,10 +181,12 @@ STORED = (
         2,
         "j.osei",
         end="refused",
-        reason="by the interlock: its live twin is 2 h 51 min old, limit 500 ms",
+        detail=[*CHECKS[:5], check("interlocks", False, 10260, 0.5, "the live twin is 2 h 51 min old, limit 500 ms")],
+        reason="interlocks: the live twin is 2 h 51 min old, limit 500 ms",
     ),
     stored(911, 5400, "P-19", "set_speed", {"speed_rpm": 1200}, 5, "rule:spare", took=3.0),
-    stored(910, 7980, "P-24", "start", {}, 4, "fleet", end="timed_out", took=5, reason="no effect in 5 s"),
+    stored(910, 7980, "P-24", "start", {}, 4, "fleet", end="failed", took=5, **NO_PRESSURE),
+    stored(908, 9000, "P-26", "stop", {}, 3, "person:k.lind", end="timed_out", took=5, **LATE),
 )
 VERBS = [
     {"verb": "stop", "arguments": {}, "timeout_ns": 5 * SECOND, "grave": False},
@@ -179,110 +197,13 @@ VERBS = [
         "arguments": {
             "type": "object",
             "required": ["supply"],
-            "properties": {"supply": {"type": "number", "minimum": 0, "maximum": 240}},
+            "properties": {
+                "supply": {"type": "number", "minimum": 0.5, "maximum": 240},
+                "ramp_secs": {"type": "number", "exclusiveMinimum": 0},
+            },
         },
     },
 ]
-
-SETTLED = ("readings", "windows", "rows", "anomalies", "twin-states", "gaps", "ledger", "late", "dead-letters")
-LIVE = ("twin-live", "alerts", "command-requests")
-
-
-def dead_letters() -> list[dict[str, Any]]:
-    return [
-        {**{k: v for k, v in d.items() if k != "ago"}, "last_ns": NOW - d["ago"] * SECOND}
-        for d in PLANT["dead_letters"]
-    ]
-
-
-def pipeline(mode: str, now: int) -> dict[str, Any]:
-    passed = (now - NOW) // (SECOND // 20)
-    slow = mode == "stopped"
-    came = 0 if mode == "empty" else 41_203_118 + passed
-    records = {
-        "control": 0,
-        "applied": came - 15_716,
-        "late": 9871,
-        "duplicate": 5604,
-        "rejected": 173,
-        "quarantined": 68,
-    }
-    if mode == "empty":
-        records = dict.fromkeys(records, 0)
-    partitions = [
-        {
-            "shard": f"{p:02d}",
-            "partition": p,
-            "lag": 41_200 + passed if slow and p == 3 else (7 * p + passed) % 23,
-            "rate": 0.0 if slow else 1480.0 + 31 * p,
-            "watermark_ns": now - (400 + 40 * p) * 1_000_000,
-            "late": 700 + 17 * p,
-            "missing": 3 if p == 5 else 0,
-            "holes": 12 if mode == "unbalanced" and p == 3 else 0,
-            "committed_ns": now,
-            "history_lag": 60 + 7 * p,
-        }
-        for p in range(12)
-    ]
-    rates = {
-        "samples": 18_200.0,
-        "twin-live": 18_100.0,
-        "rows": 2400.0,
-        "windows": 900.0,
-        "readings": 410.0,
-        "dead-letters": 0.02,
-        "command-requests": 0.6,
-    }
-    pairs = [("samples", "telemetry", "samples")] + [("telemetry", t, t) for t in (*SETTLED, *LIVE)]
-    pairs += [(t, "history-writer", t) for t in (*SETTLED, "alerts", "command-requests", "command-events")]
-    pairs += [(t, "dashboard", t) for t in ("twin-live", "alerts", "twin-states", "ledger", "command-events")]
-    return {
-        "ledger": {
-            "records_in": came,
-            "samples_in": 3 * came,
-            "records": records,
-            "samples": records,
-            "balance": 0,
-            "missing": 12 if mode == "unbalanced" else 0,
-            "cut_ns": now - now % SECOND,
-        },
-        "partitions": partitions,
-        "flows": [
-            {
-                "name": "telemetry",
-                "busy": None,
-                "rows_in": 18_200.0,
-                "rows_out": 21_400.0,
-                "state": "stopped" if slow else "running",
-            }
-        ],
-        "edges": [{"from": a, "to": b, "rate": rates.get(t, 0.0)} for a, b, t in pairs],
-        "dead_letters": [] if mode == "quiet" else dead_letters(),
-    }
-
-
-def letters(reason: str) -> list[dict[str, Any]]:
-    raw = json.dumps({"device": "meter-119", "ts": 1_700_000_000_000, "signals": {"power": 3.1}})
-    common = {
-        "reason": reason,
-        "detail": "no pattern names meter-119",
-        "topic": "samples",
-        "partition": 7,
-        "arrival_ns": NOW,
-        "device": "meter-119",
-    }
-    return [
-        {
-            **common,
-            "offset": 88_214 - i,
-            "key": "meter-119",
-            "raw": raw,
-            "raw_base64": None,
-            "cut": False,
-            "at": "dead-letters/7/1",
-        }
-        for i in range(3)
-    ]
 
 
 def api() -> FastAPI:
@@ -306,6 +227,11 @@ def api() -> FastAPI:
     @router.get("/api/twins/{twin}")
     def one(twin: str) -> dict[str, Any]:
         return {**base.twin_state(twin, time.time_ns()), "commands": VERBS}
+
+    @router.get("/api/scores")
+    def scores(from_ns: int, to_ns: int) -> dict[str, list[float]]:
+        t = list(range(max(from_ns, base.RAISED), to_ns, 2 * SECOND))
+        return {"t": list(map(float, t)), "v": [0.9 + i % 7 / 100 for i in range(len(t))], "threshold": [0.82] * len(t)}
 
     @router.get("/api/commands")
     def commands() -> list[dict[str, Any]]:

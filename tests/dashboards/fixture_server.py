@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 
+from connectors.history_sql import series_sql
 from dashboards.app import create
 
 SECOND = 1_000_000_000
@@ -101,6 +102,7 @@ def fleet(now: int) -> list[dict[str, Any]]:
                 "value": {**shown, "normal_low": signal[5], "normal_high": signal[6]},
                 "age_ms": (now - at) / 1e6,
                 "unacked": unacked,
+                "stop": twin != "T-02",
             }
         )
     order = {"alarm": 0, "warn": 1, "offline": 2, "ok": 3}
@@ -275,6 +277,10 @@ def api() -> FastAPI:
                 else {"t": t, "v": v, "lo": [x - spread for x in v], "hi": [x + spread for x in v]}
             )
         return {"signals": out}
+
+    @app.get("/api/series/sql")
+    def sql(twin: str, signals: str, from_ns: int, to_ns: int) -> dict[str, str]:
+        return {"sql": series_sql(twin, signals.split(","), from_ns, to_ns)}
 
     @app.get("/api/asof")
     def asof(at_ns: int, twin: str | None = None) -> dict[str, Any]:

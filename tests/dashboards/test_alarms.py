@@ -118,7 +118,9 @@ def test_a_refused_acknowledgement_leaves_the_alarm_as_it_was_and_says_why(open_
     page, _ = open_page("/alarms?sel=A-2207")
     ready(page)
     page.click(".st-key-v_alarmdetail .tf-primary")
-    until_text(page, ".st-key-v_alarmdetail [role=status]", "Refused: by the role: page may not do this on P-07.")
+    until_text(
+        page, ".st-key-v_alarmdetail [role=status]", "Refused by the check “role”: page may not do this on P-07."
+    )
     until_text(page, f"{row('A-2207')} .tf-said", "not acknowledged")
     shot(page, "alarms-refused-light-1440")
     assert page.is_enabled(".st-key-v_alarmdetail .tf-primary")
@@ -129,6 +131,7 @@ def test_marked_rows_are_acknowledged_together(open_page: Opener, site: Site) ->
     ready(page)
     page.keyboard.press("Shift+J")
     until_text(page, ".st-key-v_alarmlist .tf-head .tf-note", "2 rows marked")
+    until_text(page, ".st-key-v_alarmdetail .tf-primary", "Acknowledge 2 rows")
     page.keyboard.press("a")
     for name in ("A-2204", "A-2203"):
         until_text(page, f"{row(name)} .tf-said", "acknowledged by page")
@@ -150,6 +153,21 @@ def test_shelving_needs_an_end_and_a_reason(open_page: Opener, site: Site) -> No
     until_text(page, f"{row('A-2205')} .tf-said", "shelved until")
     sent = site.sent()[-1]
     assert (sent["verb"], sent["reason"]) == ("shelve", "valve is replaced")
+    page.click(".tf-chip[data-filter=shelved]")
+    page.click(row("A-2205"))
+    page.click(".st-key-v_alarmdetail button:has-text('End shelving')")
+    page.click(".tf-chip[data-filter=unacked]")
+    page.wait_for_selector(row("A-2205"))
+    page.click(row("A-2205"))
+    until_text(page, ".st-key-v_alarmdetail .tf-life", "Was shelved until")
+
+
+def test_scores_of_a_detector_are_drawn_against_the_threshold(open_page: Opener) -> None:
+    page, _ = open_page("/alarms?sel=A-2207")
+    ready(page)
+    page.wait_for_selector(".tf-scores rect")
+    said = page.get_attribute(".tf-scores svg", "aria-label") or ""
+    assert said.endswith("at most 0.96, threshold 0.82")
 
 
 def test_without_a_command_gate_nothing_to_acknowledge_is_shown(open_page: Opener, site: Site) -> None:

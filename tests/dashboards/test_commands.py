@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,9 @@ from tests.dashboards.stage import Stage, shifts, shot, sideways, until_text
 DETAIL = ".st-key-v_cmddetail"
 STAGES = ("requested", "authorised", "dispatched", "acknowledged", "effect")
 DONE, NOT_YET = "done", "not reached"
-REFUSAL = "Refused: by the envelope: 3 100 rpm is over the limit of 2 950 rpm. Nothing was sent to the device."
+REFUSAL = "Refused by the check “envelope”: 3100 rpm is over the limit of 2950 rpm. Nothing was sent to the device."
+NOW_AND_OLD = "/Now 2[0-9.]+ V, \\d+ ms old/.test(document.querySelector('form.tf-new').textContent)"
+VERDICT = f"{DETAIL} .tf-causetext"
 RED = """(selector) => {
   const probe = document.createElement("i"), colour = (e) => getComputedStyle(e).color;
   probe.style.color = "var(--tf-alarm)";
@@ -64,9 +67,10 @@ def test_nothing_jumps_while_loading_and_while_live(open_page: Opener) -> None:
     ("name", "stages", "result"),
     [
         ("C-0918", (DONE, DONE, DONE, "in progress", NOT_YET), "waits for the acknowledgement"),
-        ("C-0916", (DONE, DONE, DONE, DONE, DONE), "effect seen after 1.8 s"),
-        ("C-0915", (DONE, "refused", NOT_YET, NOT_YET, NOT_YET), "refused: by the envelope"),
-        ("C-0914", (DONE, DONE, DONE, "timed out", NOT_YET), "timed out: no acknowledgement in 10 s"),
+        ("C-0916", (DONE, DONE, DONE, DONE, DONE), "the device says done, after 1.8 s"),
+        ("C-0915", (DONE, "refused", NOT_YET, NOT_YET, NOT_YET), "refused: envelope: 3100 rpm is over"),
+        ("C-0914", (DONE, DONE, DONE, "no answer", NOT_YET), "timed out: no answer within 10 s"),
+        ("C-0910", (DONE, DONE, DONE, DONE, "no answer"), "failed: failed by the device: no pressure"),
     ],
 )
 def test_five_marks_and_a_sentence_tell_how_far_a_command_came(
@@ -84,8 +88,30 @@ def test_a_refusal_says_that_nothing_was_sent_and_is_not_painted_as_an_alarm(ope
     page, _ = open_page("/commands?sel=C-0915")
     ready(page)
     until_text(page, DETAIL, REFUSAL)
-    assert page.locator(f"{DETAIL} .tf-check").count() == 6
+    checks = page.locator(f"{DETAIL} .tf-check")
+    assert checks.count() == 12
+    assert checks.nth(2).inner_text().split("\n") == ["Time window", "asked 0.8 s ago", "0.8 of 30 s"]
+    stopped = page.locator(f"{DETAIL} .tf-stopped")
+    assert stopped.count() == 1
+    assert "3100 of 2950" in stopped.inner_text()
+    assert "not reached" in page.inner_text(f"{DETAIL} [data-check=dispatch]")
     assert page.evaluate(RED, f"{DETAIL} *, {row('C-0915')} *") == 0
+
+
+def test_a_waiting_command_tells_how_much_of_its_time_has_run(open_page: Opener) -> None:
+    page, _ = open_page("/commands?sel=C-0918")
+    ready(page)
+    pattern = r"waits for the acknowledgement, [\d.]+ s of 10 s|waits for the acknowledgement, \d+ (s|min).* of 10 s"
+    said = page.inner_text(f"{row('C-0918')} .tf-result")
+    assert re.fullmatch(pattern, said)
+    page.wait_for_function("([s, t]) => document.querySelector(s).textContent !== t", arg=[VERDICT, said])
+
+
+def test_an_answer_after_the_time_out_is_told_and_the_end_stays(open_page: Opener) -> None:
+    page, _ = open_page("/commands?sel=C-0908")
+    ready(page)
+    until_text(page, f"{row('C-0908')} .tf-result", "no answer within 5 s; late: 2.100 s after the time-out")
+    until_text(page, VERDICT, "The device may or may not have acted; its reported state decides.")
 
 
 def test_j_and_k_walk_and_n_opens_a_new_command(open_page: Opener) -> None:
@@ -105,8 +131,9 @@ def test_a_new_command_names_its_target_and_limits_and_its_life_follows(open_pag
     page, _ = open_page("/commands?sel=new:P-08")
     page.wait_for_selector("form.tf-new .tf-primary:has-text('Send to P-08'):enabled")
     page.select_option("form.tf-new [aria-label=Command]", "set_speed")
-    until_text(page, "form.tf-new .tf-fields", "Supply, V, 0 to 240")
-    until_text(page, "form.tf-new .tf-fields", "Now ")
+    until_text(page, "form.tf-new .tf-fields", "Supply, V, 0.5 to 240")
+    until_text(page, "form.tf-new .tf-fields", "Ramp, s, over 0, may be left out")
+    page.wait_for_function(NOW_AND_OLD)
     page.fill("form.tf-new [aria-label=Supply]", "300")
     page.fill("form.tf-new [aria-label=Reason]", "more flow")
     before = len(site.sent())
@@ -134,14 +161,14 @@ def test_a_command_can_be_copied_as_a_new_one(open_page: Opener) -> None:
 def test_how_commands_ended_is_counted_by_verb(open_page: Opener) -> None:
     page, _ = open_page("/commands")
     ready(page)
-    cells = page.locator("[data-verb=reset] td.tf-num").all_inner_texts()
-    assert cells == ["1", "0", "1", "0", "–"]
+    cells = [page.locator(f"[data-verb={verb}] td.tf-num").all_inner_texts() for verb in ("reset", "start")]
+    assert cells == [["1", "0", "1", "0", "0", "–"], ["1", "0", "0", "1", "0", "–"]]
 
 
 def test_a_stack_without_a_gate_says_so_calmly_and_shows_no_control(open_page: Opener, site: Site) -> None:
     site.mode("nocommands")
     page, watched = open_page("/commands")
-    until_text(page, ".tf-empty h3", "This stack has no command gate yet")
+    until_text(page, ".tf-empty h3", "This stack runs no command gate")
     shot(page, "commands-nogate-light-1440")
     assert page.locator("button:visible:has-text('New command')").count() == 0
     assert not page.is_visible(DETAIL)

@@ -15,6 +15,7 @@ from tests.dashboards.conftest import SHOTS, Opener, Site
 
 READY = {"/": ".tf-att[data-twin='P-07']", "/twin?id=P-07": ".tf-row[data-signal='flow'] .tf-value"}
 PAINTS = "Number(document.querySelector('.st-key-v_charts .tf-view')?.dataset.paints ?? 0)"
+SCHEME = "getComputedStyle(document.querySelector('.stApp')).colorScheme"
 RATE = """new Promise((done) => { const a = PAINTS, t = performance.now();
   setTimeout(() => done((PAINTS - a) / (performance.now() - t) * 1000), 3000); })"""
 SHIFTS = """new Promise((done) => { let sum = 0; const seen = new PerformanceObserver((list) => {
@@ -190,12 +191,60 @@ def test_an_unknown_twin_says_so_and_offers_a_choice(open_page: Opener) -> None:
 def test_stop_sends_the_ordinary_command_at_once_and_is_absent_without_commands(open_page: Opener, site: Site) -> None:
     page, _ = open_page("/twin?id=P-07")
     page.click(".tf-stop:text-is('Stop P-07')")
-    page.wait_for_selector(".tf-answer:has-text('C-0915')")
+    page.wait_for_selector(".tf-answer:has-text('Stop P-07: handed over, C-0915')")
     assert [(c["device"], c["verb"]) for c in site.sent()][-1:] == [("P-07", "stop")]
     site.mode("nocommands")
     other, _ = open_page("/")
     ready(other, "/")
     assert not other.locator(".tf-stop").is_visible()
+
+
+def test_stop_elsewhere_asks_which_twin_and_offers_only_those_that_know_it(open_page: Opener, site: Site) -> None:
+    page, _ = open_page("/")
+    ready(page, "/")
+    page.click(".tf-stop:text-is('Stop…')")
+    page.fill(".tf-chooser input", "T-02")
+    page.wait_for_selector(".tf-chooser:has-text('No such twin')")
+    page.fill(".tf-chooser input", "P-1")
+    page.click(".tf-choice:has-text('Stop P-12')")
+    page.wait_for_selector(".tf-answer:has-text('Stop P-12: handed over')")
+    assert site.sent()[-1] == {"device": "P-12", "verb": "stop", "arguments": {}, "reason": "Stop on the page"}
+
+
+def test_the_twin_page_acknowledges_and_shelves_its_alarm(open_page: Opener, site: Site) -> None:
+    page, _ = open_page("/twin?id=P-07")
+    ready(page, "/twin?id=P-07")
+    page.click(".st-key-v_cause .tf-primary")
+    page.wait_for_selector(".st-key-v_cause .tf-primary:text-is('Acknowledging…'):disabled")
+    page.click(".st-key-v_cause button:has-text('Shelve…')")
+    page.fill("form.tf-ask [aria-label=Reason]", "valve is replaced")
+    page.click("form.tf-ask .tf-primary")
+    page.wait_for_selector("form.tf-ask", state="detached")
+    sent = [(c["verb"], c["arguments"]) for c in site.sent()[-2:]]
+    assert [verb for verb, _ in sent] == ["acknowledge", "shelve"]
+
+
+def test_a_chosen_theme_holds_against_the_system_and_is_remembered(open_page: Opener) -> None:
+    page, _ = open_page("/", theme="light")
+    ready(page, "/")
+    page.click(".tf-theme")
+    page.wait_for_function(f"{SCHEME} === 'dark'")
+    page.goto(page.url + "pipeline")
+    page.wait_for_selector(".tf-timebar")
+    page.wait_for_function(f"{SCHEME} === 'dark'")
+    page.click(".tf-theme")
+    page.wait_for_function(f"{SCHEME} === 'light'")
+    assert page.evaluate("localStorage.getItem('tf-theme')") is None
+
+
+def test_the_copied_query_is_the_statement_of_the_charts(open_page: Opener) -> None:
+    page, _ = open_page("/twin?id=P-07")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    ready(page, "/twin?id=P-07")
+    page.click("button:has-text('Copy query')")
+    page.wait_for_selector("button:text-is('Copied')")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "WHERE device = 'P-07' AND signal IN ('flow', " in copied
 
 
 def test_dragging_the_strip_pauses_all_views_there(open_page: Opener) -> None:

@@ -83,6 +83,24 @@ def test_the_picture_says_what_is_slow_and_what_is_not_held_up(open_page: Opener
     shot(page, "pipeline-stopped-dark-1440")
 
 
+def test_a_history_that_does_not_answer_is_told_in_words_with_its_time_and_goes_by_itself(
+    open_page: Opener, site: Site
+) -> None:
+    site.mode("nohistory")
+    page, _ = open_page("/pipeline")
+    ready(page)
+    band = page.locator("[data-part=history]")
+    band.wait_for()
+    said = band.inner_text()
+    assert "The history does not answer since " in said
+    assert "Nothing is lost: results wait in Kafka" in said
+    assert "It recovers by itself." in said
+    shot(page, "pipeline-nohistory-light-1440")
+    site.mode("fleet")
+    page.wait_for_selector("[data-part=history].tf-back:has-text('The history answers again, after ')")
+    assert page.locator(".tf-outage:visible").count() == 1
+
+
 def test_pausing_freezes_every_number(open_page: Opener) -> None:
     page, _ = open_page("/pipeline")
     ready(page)

@@ -8,15 +8,16 @@ import { ns } from "./shared.js";
 
 const BEFORE_MS = 90_000, AFTER_MS = 60_000, MOST_MS = 3_600_000, POINTS = 400, FRESH_MS = 10_000;
 
+/** What is shown around an alarm, [from, to] in ms. */
+export function around(a) {
+  const from = a.raised - BEFORE_MS, end = a.returned ? a.returned + AFTER_MS : clock.nowMs();
+  return [from, Math.min(Math.max(end, a.raised + AFTER_MS), from + MOST_MS, clock.nowMs())];
+}
+
 /** {root, unit, show(alarm), destroy()}: asks again while the alarm is open and time is live; `known()` when the unit came. */
 export function alarmChart(known) {
   const area = h("div.tf-alarmchart"), note = h("p.tf-note"), root = h("div", {}, area, note);
   let chart = null, shown = "", askedMs = 0, turn = 0, definition = null, unitNow = "";
-
-  function span(a) {
-    const from = a.raised - BEFORE_MS, end = a.returned ? a.returned + AFTER_MS : clock.nowMs();
-    return [from, Math.min(Math.max(end, a.raised + AFTER_MS), from + MOST_MS, clock.nowMs())];
-  }
 
   async function show(a) {
     const name = a.signal || a.ranked?.[0]?.[0], key = `${a.id}|${name}|${clock.atMs}`;
@@ -26,7 +27,7 @@ export function alarmChart(known) {
     shown = key;
     askedMs = Date.now();
     if (fresh) { drop(); put(note, "Reading the series…"); }
-    const [from, to] = span(a);
+    const [from, to] = around(a);
     try {
       const [U, state, answer] = await Promise.all([uplot(), fresh || !definition ? get(`twins/${encodeURIComponent(a.twin)}`) : definition,
         get("series", { twin: a.twin, signals: name, from_ns: ns(from), to_ns: ns(to), points: POINTS })]);

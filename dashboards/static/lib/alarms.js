@@ -2,7 +2,8 @@
 import { get } from "./api.js";
 import { clock } from "./clock.js";
 import { number, since, utc } from "./format.js";
-import { commands, ended, sent } from "./commands.js";
+import { commands } from "./commands.js";
+import { onEnd, sent } from "./sent.js";
 import { ns, shared } from "./shared.js";
 
 export const DAY_MS = 86_400_000;
@@ -21,16 +22,16 @@ export function choose(filter) { choice.filter = filter; choice.marked.clear(); 
 
 /** Without a command gate nobody can acknowledge: a returned alarm is then simply over. */
 export const gate = () => Boolean(commands.data?.gate);
-export const canShelve = () => gate() && commands.data.can.shelve !== false;
 
 function asOf(a, at) {
   const when = (x) => (x !== null && x !== undefined && x / 1e6 <= at ? x / 1e6 : null);
   const raised = when(a.raised_ns);
   if (raised === null) return null;
-  const returned = when(a.returned_ns), acked = when(a.acknowledged?.at_ns), until = a.shelved?.until_ns / 1e6;
-  const shelved = until > Math.min(at, clock.nowMs()) ? { ...a.shelved, untilMs: until } : null;
+  const returned = when(a.returned_ns), acked = when(a.acknowledged?.at_ns), seen = Math.min(at, clock.nowMs());
+  const aside = [a.shelved, a.was_shelved].filter((s) => s && s.at_ns / 1e6 <= seen).map((s) => ({ ...s, ms: s.at_ns / 1e6, untilMs: s.until_ns / 1e6 }));
+  const shelved = aside.find((s) => s.untilMs > seen) ?? null;
   const kind = shelved ? "shelved" : returned === null ? (acked === null ? "open" : "acked") : acked === null ? "returned" : "gone";
-  return { ...a, source_kind: a.kind, ending: a.returned, raised, returned, acked: acked === null ? null : { who: a.acknowledged.who, ms: acked }, shelved, kind, older: [] };
+  return { ...a, source_kind: a.kind, ending: a.returned, raised, returned, acked: acked === null ? null : { who: a.acknowledged.who, ms: acked }, shelved, wasShelved: aside.find((s) => s !== shelved) ?? null, kind, older: [] };
 }
 
 /** One row for a source that raised again and again: the newest, with those before it as `older`. */
@@ -75,12 +76,16 @@ export function words(a) {
 /** Acknowledge rows: one command for each alarm behind them that nobody has acknowledged. */
 export function acknowledge(rows) {
   for (const a of rows.flatMap((row) => [row, ...row.older])) {
-    if (!gate() || (a.kind !== "open" && a.kind !== "returned")) continue;
-    sent.send(`acknowledge:${a.id}`, { device: a.twin, verb: "acknowledge", arguments: { alarm: a.id }, reason: "seen on the page" });
+    if (!gate() || !clock.live || (a.kind !== "open" && a.kind !== "returned")) continue;
+    confirm(a);
   }
 }
 
-/** Put an alarm aside until an instant, for a reason. */
-export const shelve = (a, untilMs, reason) => sent.send(`shelve:${a.id}`, { device: a.twin, verb: "shelve", arguments: { alarm: a.id, until_ns: ns(untilMs) }, reason });
+/** Acknowledge one alarm {id, twin}. */
+export const confirm = (a) => sent.send(`acknowledge:${a.id}`, { device: a.twin, verb: "acknowledge", arguments: { alarm: a.id }, reason: "seen on the page" });
 
-ended.add((c) => { if (c.verb === "acknowledge" || c.verb === "shelve") alarms.again(); });
+/** Put an alarm aside until an instant, for a reason; take it back before. */
+export const shelve = (a, untilMs, reason) => sent.send(`shelve:${a.id}`, { device: a.twin, verb: "shelve", arguments: { alarm: a.id, until_ns: ns(untilMs) }, reason });
+export const unshelve = (a) => sent.send(`unshelve:${a.id}`, { device: a.twin, verb: "unshelve", arguments: { alarm: a.id }, reason: "ended on the page" });
+
+onEnd((c) => { if (c.ofAlarm) alarms.again(); });

@@ -14,7 +14,8 @@ export function twinAt(live, graph, atMs) {
 /** An alarm as it was: what came later (returned, acknowledged) is not told. */
 function alarmAt(then, now, atMs) {
   const seen = now?.acknowledged && now.acknowledged.at_ns / 1e6 <= atMs ? now.acknowledged : null;
-  return { ...now, ...then, ranked: now?.ranked ?? [], threshold: now?.threshold ?? then.limit, source: then.rule || then.detector, returned_ns: null, acknowledged: seen };
+  const aside = [now?.shelved, now?.was_shelved].find((s) => s && s.at_ns / 1e6 <= atMs && s.until_ns / 1e6 > atMs) ?? null;
+  return { ...now, ...then, shelved: aside, ranked: now?.ranked ?? [], threshold: now?.threshold ?? then.limit, source: then.rule || then.detector, returned_ns: null, acknowledged: seen };
 }
 
 /** The list of twins: place and unit from the live list, state, cause and value from the instant. */

@@ -16,6 +16,9 @@ export function number(value, digits = 0) {
   return (value < 0 && Number(text) !== 0 ? "\u2212" : "") + grouped + (part ? `.${part}` : "");
 }
 
+/** A number with the digits it was written with, at most six: 0.1 -> "0.1", 3200 -> "3200". */
+export const exact = (value) => number(value, Math.min(6, (String(value).split(".")[1] ?? "").length));
+
 /** Span of a signal that fixes its digits: normal range, else limits, else its own size. */
 export function spanOf(signal) {
   const finite = (a, b) => Number.isFinite(a) && Number.isFinite(b) && b > a;

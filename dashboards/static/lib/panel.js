@@ -110,7 +110,7 @@ export function panel(U, host, signal, { last, height, alarms, ranked, onZoom })
     cursor: { sync: { key: "tf" }, drag: { x: true, y: false, setScale: false }, points: { size: 5 } },
     scales: { x: { time: true, auto: false }, y: span ? { range: (u, low, high) => wide(low, high) } : { range: (u, low, high) => (low === null ? [0, 1] : [low - 0.1 * (high - low || 1), high + 0.1 * (high - low || 1)]) } },
     axes: [{ ...axis, show: true, size: last ? 22 : 0, space: 62, values: (u, splits) => splits.map((s) => (last ? clockText(s, splits) : "")) },
-      { ...axis, size: 42, space: 26, values: (u, splits) => splits.map((v) => (v > u.scales.y.max - 0.05 * (u.scales.y.max - u.scales.y.min) ? null : number(v, Math.max(0, Math.min(6, -Math.floor(Math.log10((splits[1] - splits[0]) || 1) + 1e-9)))))) }],
+      { ...axis, size: 42, space: 26, values: (u, splits) => splits.map((v) => (v > u.scales.y.max - 0.05 * (u.scales.y.max - u.scales.y.min) ? null : number(v, ticksDigits(splits[1] - splits[0])))) }],
     series: [{}, { stroke: () => colours.s1, width: 1.4, points: { show: false }, gaps }],
     hooks: {
       drawAxes: [under], draw: [over],
@@ -133,6 +133,12 @@ export function panel(U, host, signal, { last, height, alarms, ranked, onZoom })
     recolour() { colours = pick(host); chart.redraw(false); },
     destroy() { chart.destroy(); root.remove(); },
   };
+}
+
+/** Digits that tell the ticks of a step apart: 2.5 -> 1, 0.05 -> 2, 10 -> 0. */
+function ticksDigits(step) {
+  for (let n = 0; n < 6; n++) { const x = step * 10 ** n; if (Math.abs(x - Math.round(x)) < 1e-6 * x) return n; }
+  return step > 0 ? 6 : 0;
 }
 
 function clockText(s, splits) {

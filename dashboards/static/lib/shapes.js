@@ -17,6 +17,7 @@ export const STATES = {
   refused: ["Refused", [["M4 4 12 12M12 4 4 12", "", "ink1", 2]]],
   waiting: ["In progress", [[RING, "", "sel", 1.6], ["M8 5.8a2.2 2.2 0 1 0 0 4.4a2.2 2.2 0 1 0 0-4.4Z", "sel", "", 0]]],
   pending: ["Not reached", [[RING, "", "line2", 1.1]]],
+  theme: ["Theme", [[RING, "", "ink2", 1.3], ["M8 2.2A5.8 5.8 0 0 1 8 13.8Z", "ink2", "", 0]]],
   linked: ["Linked", [[RING, "", "line2", 1.2], [SMALL, "ink2", "", 0]]],
 };
 

@@ -37,7 +37,10 @@ export const twin = {
     const order = [...new Set([...first, ...all.map((s) => s.name)])].slice(0, count);
     return order.map((name) => all.find((s) => s.name === name));
   },
-  open() { return (this.data?.alarms ?? []).filter((a) => !a.returned_ns || a.returned_ns / 1e6 > clock.nowMs()); },
+  /** Alarms that are open and not put aside; `aside()`: those that are. */
+  open() { return this.still().filter((a) => !a.shelved); },
+  aside() { return this.still().filter((a) => a.shelved); },
+  still() { return (this.data?.alarms ?? []).filter((a) => !a.returned_ns || a.returned_ns / 1e6 > clock.nowMs()); },
   worst() {
     const rank = (a) => (a.severity === "alarm" ? 0 : 2) + (a.acknowledged ? 1 : 0);
     return this.open().sort((a, b) => rank(a) - rank(b) || b.raised_ns - a.raised_ns)[0] ?? null;

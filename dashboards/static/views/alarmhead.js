@@ -1,6 +1,6 @@
 /** Filter strip of the alarms: counts that filter, alarms per hour against the budget, median time to acknowledge. */
 import { clock, everySecond, h, keys, number, put, shape, since } from "../lib.js";
-import { alarms, canShelve, choice, choose, DAY_MS, every, gate, shownBy } from "../lib/alarms.js";
+import { alarms, choice, choose, DAY_MS, every, gate, shownBy } from "../lib/alarms.js";
 import { commands } from "../lib/commands.js";
 
 const CHIPS = [["open", "Open"], ["unacked", "Not acknowledged", "alarm"], ["acked", "Acknowledged", "alarm-ack"],
@@ -37,7 +37,7 @@ export default function alarmhead(host, data) {
   function draw() {
     const has = gate();
     for (const c of chips) {
-      c.root.hidden = (!has && (c.name === "unacked" || c.name === "acked")) || (c.name === "shelved" && !canShelve());
+      c.root.hidden = !has && ["unacked", "acked", "shelved"].includes(c.name);
       if (c.name === "returned") put(c.text, has ? "Returned, not acknowledged" : "Returned");
       put(c.count, alarms.data ? number(shownBy(c.name).length) : "–");
       c.root.setAttribute("aria-checked", choice.filter === c.name);

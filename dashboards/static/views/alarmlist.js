@@ -1,7 +1,8 @@
 /** The alarms of the chosen filter, worst first; a row keeps its element and, under pointer or focus, its place. */
 import { card, clock, empty, everySecond, fleet, go, h, keys, number, plural, put, route, shape, since, skeleton } from "../lib.js";
 import { acknowledge, alarms, choice, choose, gate, mark, shownBy, words } from "../lib/alarms.js";
-import { commands, sent } from "../lib/commands.js";
+import { commands } from "../lib/commands.js";
+import { sent } from "../lib/sent.js";
 import { narrow, problem, saveCsv, short, stepper } from "../lib/shared.js";
 
 const FIRST = 12, STEP = 50;

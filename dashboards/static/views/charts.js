@@ -5,9 +5,9 @@ import { merge, panel, uplot } from "../lib/panel.js";
 const PANELS = 4, POINTS = 800, SETTLE_MS = 120, QUIET_MS = 5000;
 
 export default function charts(host) {
-  const save = h("button.tf-plain", { type: "button", onclick: csv }, "CSV");
+  const save = h("button.tf-plain", { type: "button", onclick: csv }, "CSV"), query = h("button.tf-plain", { type: "button", title: "SQL of these samples, for any ClickHouse client", onclick: copy }, "Copy query");
   const legend = h("span.tf-legend", {}, h("i.tf-keyline"), h("span", {}, "value"), h("i.tf-keyband"), h("span", {}, "normal"), h("i.tf-keylimit"), h("span", {}, "limit"));
-  const box = card("Live charts", "", legend, save), area = h("div.tf-charts"), problem = h("div");
+  const box = card("Live charts", "", legend, query, save), area = h("div.tf-charts"), problem = h("div");
   box.body.append(problem, area);
   host.append(box.root);
   let U = null, panels = [], built = "", history = {}, asked = "", askedMs = 0, step = 0, turn = 0, error = null;
@@ -102,6 +102,16 @@ export default function charts(host) {
       const [digits, unit] = quantity(p.signal, twin.at(p.signal).value);
       p.label(`${title(p.signal.name)}, ${since(clock.spanMs)}, ${clock.live ? "now" : "then"} ${digits} ${unit}`);
     }
+  }
+
+  async function copy() {
+    const to = clock.nowMs(), known = clock.knownMs === null ? null : Math.round(clock.knownMs * 1e6);
+    try {
+      const { sql } = await get("series/sql", { twin: twin.id, signals: panels.map((p) => p.signal.name).join(), from_ns: Math.round((to - clock.spanMs) * 1e6), to_ns: Math.round(to * 1e6), known_ns: known });
+      await navigator.clipboard.writeText(sql);
+      put(query, "Copied");
+    } catch { put(query, "Not copied"); }
+    setTimeout(() => put(query, "Copy query"), 2000);
   }
 
   function csv() {

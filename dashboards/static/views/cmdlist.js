@@ -4,10 +4,10 @@ import { commands, line, marks, result, STAGES } from "../lib/commands.js";
 import { narrow, problem, saveCsv, short, stepper } from "../lib/shared.js";
 
 const DAY_MS = 86_400_000, STEP = 50;
-const SHAPES = { done: ["passed", "Done"], refused: ["refused", "Refused"], warn: ["warn", "Timed out"], waiting: ["waiting", "In progress"], pending: ["pending", "Not reached"] };
+const SHAPES = { done: ["passed", "Done"], late: ["passed", "Late"], skipped: ["skipped", "Not needed"], refused: ["refused", "Refused"], warn: ["warn", "No answer"], waiting: ["waiting", "In progress"], pending: ["pending", "Not reached"] };
 
 export default function cmdlist(host) {
-  const audit = h("button.tf-plain", { type: "button", onclick: csv }, "Audit CSV");
+  const audit = h("button.tf-plain", { type: "button", onclick: csv }, "CSV");
   const make = h("button.tf-button.tf-primary", { type: "button", onclick: () => order() }, "New command", h("kbd", {}, "N"));
   const box = card("Commands", "", audit, make), list = h("div.tf-list", { role: "listbox", "aria-label": "Commands" }), fault = problem(commands, "The commands cannot be read");
   const heads = h("div.tf-cmdrow.tf-cmdhead", { "aria-hidden": true }, h("span"), h("span", {}, "Twin and command"),
@@ -35,13 +35,13 @@ export default function cmdlist(host) {
     if (r.marks !== now.join()) {
       r.marks = now.join();
       r.line.setAttribute("aria-label", now.map((m, i) => `${STAGES[i]}: ${SHAPES[m][1].toLowerCase()}`).join(", "));
-      r.line.replaceChildren(...now.map((m, i) => h(`span.tf-stage${i && m === "done" ? ".tf-reached" : ""}`, {},
-        m === "done" ? h("i.tf-tick", {}, shape("passed", 9, "Done")) : shape(...[SHAPES[m][0], 14, SHAPES[m][1]]))));
+      r.line.replaceChildren(...now.map((m, i) => h(`span.tf-stage${i && (m === "done" || m === "skipped") ? ".tf-reached" : ""}${m === "skipped" ? ".tf-skip" : ""}`, {},
+        m === "done" ? h("i.tf-tick", {}, shape("passed", 9, "Done")) : m === "skipped" ? null : shape(...[SHAPES[m][0], 14, SHAPES[m][1]]))));
     }
     const whole = strong ? `${strong}${text ? ": " : ""}${text}` : text;
     if (r.said.textContent !== whole) r.said.replaceChildren(...(strong ? [h("b", {}, strong), text ? `: ${text}` : ""] : [text]));
     r.said.className = `tf-result${tone === "warn" ? " tf-warn" : tone === "quiet" ? " tf-dim" : ""}`;
-    put(r.by, c.issuer ? `by ${c.issuer}` : "");
+    put(r.by, c.by ? `by ${c.by}` : "");
     put(r.old, since(clock.nowMs() - c.ms));
     const on = current() === c.id;
     r.root.classList.toggle("tf-picked", on);
@@ -74,12 +74,12 @@ export default function cmdlist(host) {
     const left = all().length - some.length;
     more.hidden = left <= 0;
     put(more, `${number(left)} more    Show`);
-    const day = all().filter((c) => c.ms > clock.nowMs() - DAY_MS), n = (end) => number(day.filter((c) => c.end === end).length);
-    put(box.note, day.length ? `${number(all().filter((c) => !c.end).length)} open · 24 h: ${n("effect")} confirmed, ${n("refused")} refused, ${n("timed_out")} timed out` : "");
+    const day = all().filter((c) => c.ms > clock.nowMs() - DAY_MS), n = (end) => day.filter((c) => c.end === end).length;
+    put(box.note, day.length ? `${number(all().filter((c) => !c.end).length)} open · 24 h: ${number(n("effect"))} confirmed, ${number(n("refused"))} refused, ${n("failed") ? `${number(n("failed"))} failed, ` : ""}${number(n("timed_out"))} timed out` : "");
   }
 
   function gateless() {
-    return empty("This stack has no command gate yet", "Every command goes through one gate that checks it, sends it, and waits for the device's answer. It does not run here, so nothing can be sent to a device, and Acknowledge, Shelve and Stop are not shown.",
+    return empty("This stack runs no command gate", "Every command goes through one gate that checks it, sends it, and waits for the device's answer. It does not run here, so nothing can be sent to a device, and Acknowledge, Shelve and Stop are not shown.",
       ["twinflow status"], "This page fills by itself when the gate runs.");
   }
 
@@ -96,8 +96,8 @@ export default function cmdlist(host) {
 
   function csv() {
     const from = clock.nowMs() - clock.spanMs, iso = (ms) => (ms ? new Date(ms).toISOString() : "");
-    saveCsv("commands.csv", ["id", "device", "verb", "arguments", "issuer", "why", ...STAGES.map((s) => `${s}_utc`), "end", "end_utc", "reason"],
-      all().filter((c) => c.ms >= from).map((c) => [c.id, c.device, c.verb, JSON.stringify(c.arguments ?? {}), c.issuer, c.why, ...STAGES.map((s) => iso(c.stageMs[s])), c.end, c.end ? iso(c.endMs) : "", c.reason]));
+    saveCsv("commands.csv", ["id", "device", "verb", "arguments", "issuer", "why", ...STAGES.map((s) => `${s}_utc`), "end", "end_utc", "reason", "late"],
+      all().filter((c) => c.ms >= from).map((c) => [c.id, c.device, c.verb, JSON.stringify(c.arguments ?? {}), c.issuer, c.why, ...STAGES.map((s) => iso(c.stageMs[s])), c.end, c.end ? iso(c.endMs) : "", c.reason, c.late]));
   }
 
   const step = stepper(() => [...list.querySelectorAll(".tf-cmdrow")], current, (id) => { route.select(id); draw(); });

@@ -69,8 +69,8 @@ export default function kpi(host) {
     if (alarms) set(figures.rate, number(alarms.filter((a) => a.raised_ns >= day).length / 24, 1), "per h", "raised, mean of 24 h");
     else set(figures.rate, "–", "", "the history gives no answer");
     figures.commands.root.hidden = !has;
-    const open = commands?.filter((c) => !["effect", "refused", "timed_out"].includes(c.stage));
-    set(figures.commands, open ? number(open.length) : "–", "", open ? (open.length ? `oldest ${since(serverNow() - Math.min(...open.map((c) => c.ts_ns)) / 1e6)}` : "none waits") : "no answer");
+    const open = commands?.filter((c) => c.open);
+    set(figures.commands, open ? number(open.length) : "–", "", open ? (open.length ? `oldest ${since(serverNow() - Math.min(...open.map((c) => c.at_ns)) / 1e6)}` : "none waits") : "no answer");
   }, () => {});
   const drop = fleet.watch(draw);
   everySecond(host, draw);

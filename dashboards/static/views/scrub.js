@@ -4,7 +4,7 @@ import { clock, everySecond, get, h, paintShape, poll, put, serverNow, since, ti
 const DAY = 86400e3, POINTS = 288, TOKENS = ["sunken", "s2", "ink1", "ink2", "ink3", "line2", "alarm", "warn", "warn-fill", "on-alarm", "surface"];
 
 export default function scrub(host) {
-  const canvas = h("canvas"), handle = h("i.tf-handle"), note = h("span.tf-note", {}, "24 h · drag or ← →");
+  const canvas = h("canvas"), handle = h("i.tf-handle"), note = h("span.tf-note.tf-clip", { title: "Drag, or ← →; with Shift the range" }, "24 h · drag or ← →");
   const strip = h("div.tf-strip", { role: "slider", tabindex: 0, "aria-label": "Time of all views", "aria-valuemin": 0, "aria-valuemax": 1440 }, canvas, handle);
   const known = h("select.tf-select", { "aria-label": "Known at" }, h("option", { value: "now" }, "now"), h("option", { value: "then" }, "that instant"));
   const live = h("button.tf-button", { type: "button", onclick: () => clock.resume() }, "Live ", h("kbd", {}, "L")), past = h("div.tf-pasttools", {}, h("label", {}, "Known at ", known), live);
@@ -109,7 +109,7 @@ export default function scrub(host) {
     if (!found || found.id !== twin.id) return;
     ({ series, alarms, end } = found);
     signal = found.about;
-    put(note, found.failed ? "no history" : `24 h of ${title(signal.name).toLowerCase()} · drag or ← →`);
+    put(note, found.failed ? "no history" : `24 h of ${title(signal.name).toLowerCase()}`);
     paint();
   }, () => {});
   let seen = "";

@@ -1,9 +1,9 @@
 /** All twins by site: one mark each, worst first; hover names it, a click opens it. */
 import { fleet, go, h, card, number, paintShape, shape, token } from "../lib.js";
 
-const BIG = 11, BIG_PITCH = 14, SMALL = 4, SMALL_PITCH = 6, TOKENS = ["alarm", "warn", "warn-fill", "on-alarm", "ok", "line2", "ink3", "ink2", "ink1", "sel"];
+const BIG = 11, BIG_PITCH = 14, SMALL = 4, SMALL_PITCH = 6, FEW = 120, TOKENS = ["alarm", "warn", "warn-fill", "on-alarm", "ok", "line2", "ink3", "ink2", "ink1", "sel"];
 const WORDS = { alarm: "Alarm", warn: "Warning", offline: "Offline", ok: "Normal" };
-const siteOf = (t) => String(t.site || "No site").split("/")[0].trim();
+const siteOf = (t) => String(t.site || "site").split("/")[0].trim();
 
 export default function sites(host) {
   const legend = h("span.tf-legend", {}, ...Object.entries(WORDS).flatMap(([state, word]) => [shape(state, 12), h("span", {}, word)]));
@@ -52,7 +52,7 @@ export default function sites(host) {
 
   function place(c, list) {
     const width = c.canvas.clientWidth || 200, perBig = Math.max(1, Math.floor(width / BIG_PITCH)), per = Math.max(1, Math.floor(width / SMALL_PITCH));
-    const bad = list.filter((t) => t.state !== "ok"), good = list.filter((t) => t.state === "ok");
+    const few = list.length <= FEW, bad = few ? list : list.filter((t) => t.state !== "ok"), good = few ? [] : list.filter((t) => t.state === "ok");
     const top = Math.ceil(bad.length / perBig) * BIG_PITCH;
     c.marks = [...bad.map((twin, i) => ({ twin, size: BIG, x: (i % perBig) * BIG_PITCH, y: Math.floor(i / perBig) * BIG_PITCH })),
       ...good.map((twin, i) => ({ twin, size: SMALL, x: (i % per) * SMALL_PITCH, y: top + Math.floor(i / per) * SMALL_PITCH }))];
