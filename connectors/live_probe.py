@@ -1,4 +1,4 @@
-"""Asks Kafka once a second where topics end and how far telemetry is: lag by shard, rates, and whether it answers."""
+"""Asks Kafka once a second where topics end and how far flows are: lag by shard, rates, and whether it answers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OVER = 10
 
 
 class Offsets(msgspec.Struct, frozen=True):
-    """One answer: end of each partition by topic, offsets committed by telemetry, when (ns UTC)."""
+    """One answer: end of each partition by topic, offsets committed by each flow in its source, when (ns UTC)."""
 
     at_ns: int
     ends: dict[str, dict[int, int]]
-    committed: dict[int, int]
+    committed: dict[str, dict[int, int]]
 
 
 class Probe:
@@ -35,8 +35,8 @@ class Probe:
     Args:
         bootstrap: host:port of a broker.
         link: is told whether it answers.
-        topics: topics whose ends are asked; `source` must be among them.
-        source, group: the topic telemetry reads, and the group it commits as.
+        topics: topics whose ends are asked; those of `sources` must be among them.
+        sources: by flow, which is the group it commits as, the topic it reads.
     """
 
     def __init__(
@@ -46,11 +46,10 @@ class Probe:
         *,
         topics: Sequence[str],
         clock: Callable[[], int],
-        source: str = "samples",
-        group: str = "telemetry",
+        sources: Mapping[str, str],
         every_secs: float = 1.0,
     ) -> None:
-        self._link, self._topics, self._source, self._clock = link, tuple(topics), source, clock
+        self._link, self._topics, self._sources, self._clock = link, tuple(topics), dict(sources), clock
         self._every_secs = every_secs
         self._answers: deque[Offsets] = deque(maxlen=OVER)
         self._stopping = threading.Event()
@@ -58,7 +57,7 @@ class Probe:
             "bootstrap.servers": bootstrap,
             "reconnect.backoff.max.ms": 1000,
         }
-        self._settings = settings, {**settings, "group.id": group, "enable.auto.commit": False}
+        self._settings = settings
         self._thread = threading.Thread(target=self._run, name="live-probe", daemon=True)
 
     def start(self) -> None:
@@ -77,12 +76,23 @@ class Probe:
         """The last answer."""
         return self._answers[-1] if self._answers else None
 
-    def lag(self) -> Mapping[int, int]:
-        """Records by partition that telemetry has not committed; all of them where it never committed."""
-        last = self.newest
-        if last is None:
+    def lag(self, flow: str) -> Mapping[int, int]:
+        """Records by partition that a flow has not committed; all of them where it never committed."""
+        return self._lag(self.newest, flow)
+
+    def stalled(self, flow: str) -> bool:
+        """Whether records waited for a flow over the last OVER answers, and it committed none."""
+        if len(self._answers) < OVER:
+            return False
+        first, last = self._answers[0], self._answers[-1]
+        still = first.committed[flow] == last.committed[flow]
+        return still and any(self._lag(first, flow).values())
+
+    def _lag(self, answer: Offsets | None, flow: str) -> Mapping[int, int]:
+        if answer is None:
             return {}
-        return {p: max(0, end - last.committed.get(p, 0)) for p, end in last.ends.get(self._source, {}).items()}
+        committed = answer.committed[flow]
+        return {p: max(0, end - committed.get(p, 0)) for p, end in answer.ends.get(self._sources[flow], {}).items()}
 
     def rates(self) -> Mapping[str, float]:
         """Records per second by topic, over the last OVER answers."""
@@ -96,14 +106,18 @@ class Probe:
     def _run(self) -> None:
         quiet = logging.getLogger("twinflow.live.kafka")
         quiet.setLevel(logging.CRITICAL)
-        admin, consumer = AdminClient(self._settings[0], logger=quiet), Consumer(self._settings[1], logger=quiet)
+        admin = AdminClient(self._settings, logger=quiet)
+        consumers = {
+            flow: Consumer({**self._settings, "group.id": flow, "enable.auto.commit": False}, logger=quiet)
+            for flow in self._sources
+        }
         partitions: dict[str, list[int]] = {}
         try:
             while not self._stopping.is_set():
                 try:
                     if not partitions:
                         partitions = self._partitions(admin)
-                    self._answers.append(self._ask(admin, consumer, partitions))
+                    self._answers.append(self._ask(admin, consumers, partitions))
                     self._link.answered()
                     self._link.doubted.clear()
                 except KafkaException as error:
@@ -111,7 +125,8 @@ class Probe:
                     partitions = {}
                 self._pause()
         finally:
-            consumer.close()
+            for consumer in consumers.values():
+                consumer.close()
 
     def _failed(self, why: str) -> None:
         answered = self._link.state.answered_ns
@@ -129,7 +144,9 @@ class Probe:
         found = admin.list_topics(timeout=ANSWER_SECS).topics
         return {t: sorted(found[t].partitions) for t in self._topics if t in found}
 
-    def _ask(self, admin: AdminClient, consumer: Consumer, partitions: dict[str, list[int]]) -> Offsets:
+    def _ask(
+        self, admin: AdminClient, consumers: Mapping[str, Consumer], partitions: Mapping[str, list[int]]
+    ) -> Offsets:
         latest = OffsetSpec._latest
         assert latest is not None
         asked: dict[TopicPartition, OffsetSpec] = {
@@ -138,6 +155,9 @@ class Probe:
         ends: dict[str, dict[int, int]] = {t: {} for t in partitions}
         for tp, future in admin.list_offsets(asked, request_timeout=ANSWER_SECS).items():
             ends[tp.topic][tp.partition] = int(future.result().offset)
-        mine = [TopicPartition(self._source, p) for p in partitions.get(self._source, ())]
-        committed = consumer.committed(mine, timeout=ANSWER_SECS) if mine else []
-        return Offsets(self._clock(), ends, {tp.partition: tp.offset for tp in committed if tp.offset >= 0})
+        committed: dict[str, dict[int, int]] = {}
+        for flow, source in self._sources.items():
+            mine = [TopicPartition(source, p) for p in partitions.get(source, ())]
+            found = consumers[flow].committed(mine, timeout=ANSWER_SECS) if mine else []
+            committed[flow] = {tp.partition: tp.offset for tp in found if tp.offset >= 0}
+        return Offsets(self._clock(), ends, committed)

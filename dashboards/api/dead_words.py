@@ -14,6 +14,7 @@ class Meaning(NamedTuple):
 
 
 _PRODUCER = "Mend the producer. These bytes stay wrong, so a redrive brings them back here."
+_DEVICE = "Look at how the device answers commands; see docs/commands.md."
 _TYPE = "Correct the twin type, restart telemetry, then redrive."
 
 MEANINGS: dict[str, Meaning] = {
@@ -24,7 +25,7 @@ MEANINGS: dict[str, Meaning] = {
     "bad_utf8": Meaning("The text is no UTF-8.", _PRODUCER, False),
     "bad_json": Meaning("The text is no JSON.", _PRODUCER, False),
     "duplicate_key": Meaning("A key stands twice in one object.", _PRODUCER, False),
-    "bad_shape": Meaning("The JSON is no sample, vector or report.", _PRODUCER, False),
+    "bad_shape": Meaning("The JSON is no sample, vector, report or answer.", _PRODUCER, False),
     "unknown_schema": Meaning("The schema of a packed block was never sent.", "Send the schema, then redrive.", True),
     "bad_device": Meaning("The device name is missing or may not be used.", _PRODUCER, False),
     "wrong_key": Meaning("The record key is not the device.", "Key every record by its device.", False),
@@ -49,6 +50,15 @@ MEANINGS: dict[str, Meaning] = {
     "bad_block": Meaning("A packed block cannot be read.", _PRODUCER, False),
     "wrong_unit": Meaning("A unit is not the one of the type.", _TYPE, True),
     "partial_vector": Meaning("Calibration needs the whole vector in one message.", "Send the vector whole.", False),
+    "bad_id": Meaning("It does not say which command it is about.", _PRODUCER, False),
+    "id_taken": Meaning(
+        "Another command came under the id of a known one.", "Give each command an id of its own.", False
+    ),
+    "gate_full": Meaning("The gate could remember no more commands; nothing was decided.", "Ask anew.", False),
+    "unknown_command": Meaning("An answer to a command that the gate does not know.", _DEVICE, False),
+    "wrong_device": Meaning("An answer to a command of another device.", _DEVICE, False),
+    "not_dispatched": Meaning("An answer to a command that was never sent.", _DEVICE, False),
+    "after_the_end": Meaning("A second end of a command; the first counts.", _DEVICE, False),
     "bad_record": Meaning("The record is damaged.", "Look at the producer and its network.", False),
     "bad_compression": Meaning(
         "The record batch cannot be unpacked.", "Look at the producer and its compression.", False

@@ -23,6 +23,7 @@ from connectors.live_view import WORST_FIRST
 from dashboards.api.context import Context
 from dashboards.api.faults import json
 from dashboards.api.hub import Hub
+from dashboards.api.pipeline import GATE, TELEMETRY
 
 
 class LiveCollector(Collector):
@@ -42,7 +43,7 @@ class LiveCollector(Collector):
             reasons = {r.reason: r.count for r in sums.reasons.values()}
             total, holes = sums.total(), sum(s.holes for s in sums.shards.values())
             names = {p: s.shard for p, s in sums.shards.items()}
-        lag = {names.get(p, str(p)): n for p, n in probe.lag().items()}
+        lag = {names.get(p, str(p)): n for p, n in probe.lag(TELEMETRY).items()}
         yield _gauge("twinflow_link_up", "Kafka answers.", float(self._context.link.state.up is True))
         yield _gauge("twinflow_live_filled", "The first fill is done.", float(self._context.feed.filled.is_set()))
         yield _labelled(GaugeMetricFamily, "twinflow_twins", "Twins.", "state", {s: states[s] for s in WORST_FIRST})
@@ -104,6 +105,10 @@ def routes(context: Context, hub: Hub) -> APIRouter:
 
     @router.get("/api/features")
     def features() -> Response:
-        return json({"commands": context.settings.commands, "history": context.history is not None})
+        has = context.settings.commands
+        gate = (
+            {"waiting": sum(context.probe.lag(GATE).values()), "stalled": context.probe.stalled(GATE)} if has else None
+        )
+        return json({"commands": has, "history": context.history is not None, "gate": gate})
 
     return router

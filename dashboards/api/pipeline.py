@@ -9,15 +9,19 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from connectors.live_pipeline import ReasonSums, ShardSums
-from connectors.live_probe import Offsets
+from connectors.live_probe import Offsets, Probe
 from dashboards.api.context import Context
 from dashboards.api.dead_words import meaning, who
 from dashboards.api.faults import json
 
 SETTLED = ("readings", "windows", "rows", "anomalies", "twin-states", "gaps", "ledger", "late", "dead-letters")
 LIVE = ("twin-live", "alerts", "command-requests")
-TOPICS = ("samples", *SETTLED, *LIVE, "commands", "command-events")
-STORED = (*SETTLED, "alerts", "command-requests", "command-events")
+REQUESTS, ANSWERS, DISPATCHED, EVENTS = "command-requests", "command-acks", "commands", "command-events"
+TOPICS = ("samples", *SETTLED, *LIVE, ANSWERS, DISPATCHED, EVENTS)
+STORED = (*SETTLED, "alerts", REQUESTS, EVENTS)
+TELEMETRY, GATE = "telemetry", "commands"
+"""Groups that flows commit as."""
+SOURCES: Mapping[str, str] = {TELEMETRY: "samples", GATE: REQUESTS}
 READ = "readings"
 SILENT_NS = 10_000_000_000
 
@@ -25,7 +29,7 @@ SILENT_NS = 10_000_000_000
 def whole(context: Context) -> dict[str, Any]:
     """Everything the Pipeline page shows."""
     view, probe = context.view, context.probe
-    rates, lag, marks, now = probe.rates(), probe.lag(), view.watermarks(), view.clock()
+    rates, lag, marks, now = probe.rates(), probe.lag(TELEMETRY), view.watermarks(), view.clock()
     with view.lock:
         sums = view.pipeline
         shards = dict(sums.shards)
@@ -48,8 +52,9 @@ def whole(context: Context) -> dict[str, Any]:
             "cut_ns": max((s.at_ns for s in shards.values()), default=None),
         },
         "partitions": partitions,
-        "flows": _flows(probe.newest, lag, rates, shards, now),
-        "edges": _edges(rates),
+        "flows": _flows(probe.newest, lag, rates, shards, now)
+        + (_gate(probe, rates) if context.settings.commands else []),
+        "edges": _edges(rates, gate=context.settings.commands),
         "dead_letters": letters,
     }
 
@@ -109,12 +114,25 @@ def _flows(
     ]
 
 
-def _edges(rates: Mapping[str, float]) -> list[dict[str, Any]]:
+def _gate(probe: Probe, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The command gate, which nobody sees work but by what waits for it."""
+    waiting = sum(probe.lag(GATE).values())
+    state = "unknown" if probe.newest is None else "stopped" if probe.stalled(GATE) else "running"
+    rows_in, rows_out = (
+        round(sum(rates.get(t, 0.0) for t in ts), 1) for ts in ((REQUESTS, ANSWERS), (DISPATCHED, EVENTS))
+    )
+    return [{"name": "gate", "busy": None, "lag": waiting, "rows_in": rows_in, "rows_out": rows_out, "state": state}]
+
+
+def _edges(rates: Mapping[str, float], *, gate: bool) -> list[dict[str, Any]]:
     """Lines of the flow's picture, with records per second."""
     pairs = [("samples", "telemetry", "samples")]
     pairs += [("telemetry", t, t) for t in (*SETTLED, *LIVE)]
     pairs += [(t, "history-writer", t) for t in STORED]
     pairs += [(t, "dashboard", t) for t in ("twin-live", "alerts", "twin-states", "ledger", "command-events")]
+    if gate:
+        pairs += [(t, "gate", t) for t in (REQUESTS, ANSWERS)] + [("gate", t, t) for t in (DISPATCHED, EVENTS)]
+        pairs.append((DISPATCHED, "devices", DISPATCHED))
     return [{"from": a, "to": b, "rate": round(rates.get(t, 0.0), 1)} for a, b, t in pairs]
 
 

@@ -42,7 +42,7 @@ def create_app(
         view=view,
         link=link,
         feed=LiveFeed(settings.kafka, view, link),
-        probe=Probe(settings.kafka, link, topics=pipeline.TOPICS, clock=view.clock),
+        probe=Probe(settings.kafka, link, topics=pipeline.TOPICS, clock=view.clock, sources=pipeline.SOURCES),
         requests=CommandRequests(settings.kafka),
         redriver=Redriver(settings.kafka),
         history=history or (HistoryPool(settings.clickhouse) if settings.clickhouse else None),

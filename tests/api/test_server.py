@@ -129,7 +129,7 @@ def test_points_come_from_memory_and_a_dead_history_costs_only_what_needs_it(boo
         assert (status, fault["what"]) == (503, "The history does not answer. Live values still arrive.")
     assert served.ask(f"/api/asof?at_ns={now}")[0] == 503
     assert served.get(f"{path.replace('series', 'series/sql')}&from_ns=5")["sql"].startswith("SELECT signal, ")
-    assert served.get("/api/features") == {"commands": False, "history": True}
+    assert served.get("/api/features") == {"commands": False, "history": True, "gate": None}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,8 @@ def test_commands_are_refused_where_no_flow_takes_them_and_only_asked_for_where_
     now = time.time_ns()
     send(bootstrap, live("pump-e", [("flow", now, 1.0)]))
     with serving(ApiSettings(kafka=bootstrap, fleet=FLEET, commands=True)) as made:
-        assert made.get("/api/features") == {"commands": True, "history": False}
+        found = made.get("/api/features")
+        assert (found["commands"], found["history"], found["gate"]["stalled"]) == (True, False, False)
         [row] = [t for t in made.get("/api/twins") if t["id"] == "pump-e"]
         assert (row["stop"], row["site"]) == (True, "site")
         assert made.ask("/api/commands", wish | {"verb": "explode"})[0] == 400

@@ -15,7 +15,7 @@ from tests.dashboards.conftest import SHOTS, Opener, Site
 
 READY = {"/": ".tf-att[data-twin='P-07']", "/twin?id=P-07": ".tf-row[data-signal='flow'] .tf-value"}
 PAINTS = "Number(document.querySelector('.st-key-v_charts .tf-view')?.dataset.paints ?? 0)"
-SCHEME = "getComputedStyle(document.querySelector('.stApp')).colorScheme"
+SCHEME = "(document.querySelector('.stApp') && getComputedStyle(document.querySelector('.stApp')).colorScheme)"
 RATE = """new Promise((done) => { const a = PAINTS, t = performance.now();
   setTimeout(() => done((PAINTS - a) / (performance.now() - t) * 1000), 3000); })"""
 SHIFTS = """new Promise((done) => { let sum = 0; const seen = new PerformanceObserver((list) => {

@@ -9,7 +9,7 @@ export function life(a, acks, unit) {
   if (a.count > 1) steps.push([null, "Again and again", `${number(a.count)} times in the hour before`, "pending"]);
   if (a.acked) steps.push([a.acked.ms, "Acknowledged", `by ${a.acked.who}, after ${since(a.acked.ms - a.raised)}`, "passed"]);
   for (const s of [a.wasShelved, a.shelved].filter(Boolean)) steps.push([s.ms, s === a.shelved ? "Shelved" : "Was shelved", `until ${utc(s.untilMs)} by ${s.who}${s.reason ? `: ${s.reason}` : ""}`, "shelved"]);
-  if (a.returned) steps.push([a.returned, "Returned to normal", [`after ${since(a.returned - a.raised)}`, a.ending].filter(Boolean).join(", "), "returned"]);
+  if (a.returned) steps.push([a.returned, "Returned to normal", [`after ${since(a.returned - a.raised)}`, a.ending ? a.ending.charAt(0).toLowerCase() + a.ending.slice(1) : ""].filter(Boolean).join(": "), "returned"]);
   const done = steps.filter(([ms]) => ms).sort((x, y) => x[0] - y[0]), flaps = steps.filter(([ms]) => !ms);
   const rows = [done[0], ...flaps, ...done.slice(1)];
   if (acks && !a.acked) rows.push([0, "Acknowledged", "nobody yet", "pending"]);

@@ -26,7 +26,7 @@ function words(k) {
   const pair = typeof k.value === "number" && typeof k.limit === "number" ? `${exact(k.value)} of ${exact(k.limit)}` : short(k.limit) ? `${short(k.value)} / ${short(k.limit)}` : "";
   if (k.passed === undefined) return ["not reached", ""];
   if (k.passed === null) return [k.why === "not configured" ? "not set up" : k.why || "not set up", ""];
-  if (k.check === "deadline") return [k.passed ? `asked ${exact(k.value)} s ago` : k.why, `${pair} s`];
+  if (k.check === "deadline") return [k.passed ? `asked ${exact(k.value)} s ago` : k.why, `at most ${short(k.limit)} s`];
   if (k.check === "dispatch" && typeof k.limit === "number") return [k.why, `${exact(k.value)} open of ${exact(k.limit)}`];
   if (k.check === "schema") return [k.passed ? `${k.value} of ${k.why}` : k.why, k.passed ? "" : short(k.value)];
   return [k.why || "passed", k.check === "idempotency" ? "" : pair];

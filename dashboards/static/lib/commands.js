@@ -1,8 +1,8 @@
 /** Commands and their life: requested, authorised, dispatched, acknowledged, effect; or refused, failed, timed out. */
 import { get } from "./api.js";
 import { clock } from "./clock.js";
-import { number, since, title } from "./format.js";
-import { shared } from "./shared.js";
+import { number, since, title, utc } from "./format.js";
+import { shared, short } from "./shared.js";
 
 export const STAGES = ["requested", "authorised", "dispatched", "acknowledged", "effect"];
 const ENDS = ["refused", "timed_out", "failed", "effect"];
@@ -51,36 +51,39 @@ export const marks = (c) => STAGES.map((stage, i) => {
   return c.end ? "warn" : "waiting";
 });
 
-export const seconds = (ms) => (ms < 10_000 ? `${number(ms / 1000, ms < 1000 ? 2 : 1)} s` : since(ms));
+export const seconds = (ms) => (ms < 1 ? "0 ms" : ms < 1000 ? `${number(ms)} ms` : ms < 10_000 ? `${number(ms / 1000, 1)} s` : since(ms));
+
+/** The check that said no, null where none did. */
+export const stopped = (c) => (Array.isArray(c.detail) ? c.detail.find((k) => k.passed === false) ?? null : null);
+const nameOf = (check) => title(check.check).toLowerCase();
 
 /** What came of it, as [tone, strong word, sentence]. */
 export function result(c) {
-  const reason = c.reason ?? "", took = seconds(c.endMs - c.ms), late = c.late ? `; ${c.late}` : "";
-  if (c.end === "refused") return ["", "refused", reason];
+  const reason = c.reason ?? "", took = seconds(c.endMs - c.ms), late = c.late ? `; ${c.late}` : "", no = stopped(c);
+  if (c.end === "refused") return ["", "refused", no ? `${nameOf(no)}, ${no.why}` : reason];
   if (c.end === "failed") return [reason.startsWith(BY_DEVICE) ? "" : "warn", "failed", reason];
   if (c.end === "timed_out") return ["warn", "timed out", `${reason || "no answer"}${late}`];
-  if (c.end === "effect") return ["quiet", "", c.ofAlarm ? `done by the gate after ${took}` : `the device says done, after ${took}`];
+  if (c.end === "effect") return ["quiet", "", c.ofAlarm ? `done by the gate ${c.endMs - c.ms < 1 ? "at once" : `after ${took}`}` : `done after ${took}${reason ? `: ${reason}` : ""}`];
   const stage = STAGES[c.reached], from = c.stageMs[stage] ?? c.ms, limit = c.deadline_ns ? c.deadline_ns / 1e6 - from : 0;
-  return ["", "", `${WAITS[stage]}, ${seconds(clock.nowMs() - from)}${limit > 0 ? ` of ${number(limit / 1000, limit % 1000 ? 1 : 0)} s` : ""}`];
+  return ["", "", `${reason && stage === "acknowledged" ? `acknowledged: ${reason}; waits for the effect` : WAITS[stage]}, ${seconds(clock.nowMs() - from)}${limit > 0 ? ` of ${number(limit / 1000, limit % 1000 ? 1 : 0)} s` : ""}`];
 }
 
 /** Verb and arguments as one line: "set_speed speed_rpm = 3100". */
 export function line(c) {
-  const args = Object.entries(c.arguments ?? {}).map(([k, v]) => [k, k === "until_ns" && Number.isFinite(v) ? new Date(v / 1e6).toISOString() : v]);
-  return [c.verb, ...args.map(([k, v]) => `${k} = ${typeof v === "object" ? JSON.stringify(v) : v}`)].join(" ");
+  const { alarm, until_ns } = c.arguments ?? {};
+  if (c.ofAlarm) return [c.verb, short(alarm ?? ""), Number.isFinite(until_ns) ? `until ${utc(until_ns / 1e6)}` : ""].filter(Boolean).join(" ");
+  return [c.verb, ...Object.entries(c.arguments ?? {}).map(([k, v]) => `${k} = ${typeof v === "object" ? JSON.stringify(v) : v}`)].join(" ");
 }
-
-/** The check that said no, null where none did. */
-export const stopped = (c) => (Array.isArray(c.detail) ? c.detail.find((k) => k.passed === false) ?? null : null);
 
 /** Verdict sentence and next step of a command. */
 export function verdict(c) {
   const [, strong, said] = result(c), full = (text) => (/[.]$/.test(text) ? text : `${text}.`);
   if (c.end === "refused") {
-    const check = stopped(c), why = check ? `Refused by the check “${title(check.check).toLowerCase()}”: ${check.why}` : `Refused${said ? `: ${said}` : ""}`;
+    const check = stopped(c), why = check ? `Refused by the check “${nameOf(check)}”: ${check.why}` : `Refused${said ? `: ${said}` : ""}`;
     return [`${full(why)} Nothing was sent to the device.`, NEXT[check?.check] ?? (check ? "the gate demands this check and nothing does it yet; see docs/commands.md." : "change what the reason names, then ask again.")];
   }
   if (c.end === "timed_out") return [`${full(title(c.reason || "no answer"))} The device may or may not have acted; its reported state decides.${c.late ? ` ${full(title(c.late))}` : ""}`, "look at the twin before asking again."];
   if (c.end === "failed") return [full(`${title(strong)}: ${said}`), said.startsWith(BY_DEVICE) ? "the device will not act; its reason says why." : "look at the twin: its reported state tells how far it came."];
+  if (c.end === "effect" && !c.ofAlarm) return [`${full(`The device says d${said.slice(1)}`)} Its reported state tells whether it is so.`, ""];
   return [full(title(said)), ""];
 }

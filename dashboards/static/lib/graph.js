@@ -18,7 +18,7 @@ function columns(nodes, edges) {
 
 /** Lines that pass a column go together through one bus per target there. */
 function buses(nodes, edges, column, back) {
-  const all = nodes.map((n) => ({ ...n, size: { flow: BOX, topic: PILL, source: SOURCE }[n.kind], column: column.get(n.name) })), made = new Map(), lines = [];
+  const all = nodes.map((n) => ({ ...n, size: { flow: BOX, topic: PILL, source: SOURCE, sink: SOURCE }[n.kind], column: column.get(n.name) })), made = new Map(), lines = [];
   for (const e of edges) {
     if (back.has(e) || !column.has(e.from) || !column.has(e.to)) continue;
     let from = e.from;

@@ -109,7 +109,7 @@ export function panel(U, host, signal, { last, height, alarms, ranked, onZoom })
     width: 300, height, padding: [0, 12, last ? 0 : 6, 0], legend: { show: false }, tzDate: (s) => U.tzDate(new Date(s * 1000), "Etc/UTC"),
     cursor: { sync: { key: "tf" }, drag: { x: true, y: false, setScale: false }, points: { size: 5 } },
     scales: { x: { time: true, auto: false }, y: span ? { range: (u, low, high) => wide(low, high) } : { range: (u, low, high) => (low === null ? [0, 1] : [low - 0.1 * (high - low || 1), high + 0.1 * (high - low || 1)]) } },
-    axes: [{ ...axis, show: true, size: last ? 22 : 0, space: 62, values: (u, splits) => splits.map((s) => (last ? clockText(s, splits) : "")) },
+    axes: [{ ...axis, show: true, size: last ? 22 : 0, space: 62, values: (u, splits) => splits.map((s) => (last && u.valToPos(s, "x") < u.width - 72 ? clockText(s, splits) : "")) },
       { ...axis, size: 42, space: 26, values: (u, splits) => splits.map((v) => (v > u.scales.y.max - 0.05 * (u.scales.y.max - u.scales.y.min) ? null : number(v, ticksDigits(splits[1] - splits[0])))) }],
     series: [{}, { stroke: () => colours.s1, width: 1.4, points: { show: false }, gaps }],
     hooks: {

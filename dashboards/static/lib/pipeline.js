@@ -37,7 +37,7 @@ export function picture(data) {
   const kept = edges.filter((e) => !unused(e.from)), sources = [...new Set(kept.map((e) => e.from))].filter((n) => kinds.get(n) === "topic" && !made.has(n));
   const rate = (topic) => Math.max(0, ...kept.filter((e) => e.from === topic || e.to === topic).map((e) => e.rate ?? 0));
   const historyLag = (data.partitions ?? []).some((p) => p.history_lag !== null && p.history_lag !== undefined) ? sum(data.partitions, "history_lag") : null;
-  const nodes = [...kinds].filter(([name, kind]) => kind === "flow" || !unused(name)).map(([name, kind]) => (kind === "topic" ? { name, kind, rate: rate(name) } : box(name, flows.get(name), data, historyLag)));
+  const nodes = [...kinds].filter(([name, kind]) => kind === "flow" || !unused(name)).map(([name, kind]) => (kind === "topic" ? { name, kind, rate: rate(name) } : name === "devices" ? { name: "devices", kind: "sink" } : box(name, flows.get(name), data, historyLag)));
   if (sources.length) nodes.unshift({ name: "Devices", kind: "source" });
   return { nodes, edges: [...sources.map((to) => ({ from: "Devices", to, rate: rate(to) })), ...kept] };
 }

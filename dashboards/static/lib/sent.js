@@ -2,7 +2,7 @@
 import { post } from "./api.js";
 import { commands, onCommands, verdict } from "./commands.js";
 
-const GIVE_UP_MS = 60_000, AGAIN_MS = 1000;
+const GIVE_UP_MS = 60_000, AGAIN_MS = 400;
 const followed = new Map();  // key -> {id, state: sending|waiting|confirmed|ended|failed, said, sinceMs, command}
 const hearers = new Set(), watchers = new Set();
 let dropFollow = null, poll = 0;

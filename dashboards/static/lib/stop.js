@@ -8,12 +8,12 @@ import { shape } from "./shapes.js";
 
 const SAID = "The ordinary stop command, through the gate. It is no emergency stop.", MOST = 8, GONE_MS = 30_000;
 
-/** {button, below, twins, possible, draw(), drop}: `twins` are those that can be stopped, `possible` whether a gate runs. */
+/** {button, answer, chooser, twins, possible, draw(), drop}: `twins` are those that can be stopped, `possible` whether a gate runs. */
 export function stopper() {
   const button = h("button.tf-stop", { type: "button", hidden: true, title: SAID }, "Stop…"), answer = h("span.tf-answer", { role: "status" });
   const chooser = h("div.tf-chooser", { hidden: true, role: "group", "aria-label": "Stop a twin" });
   let asked = null, endedMs = 0;
-  const self = { button, below: h("span", {}, answer, chooser), twins: [], possible: false, draw, drop: null };
+  const self = { button, answer, chooser, twins: [], possible: false, draw, drop: null };
   const selected = () => (route.page === "twin" && self.twins.some((t) => t.id === route.id) ? route.id : null);
 
   function draw() {
@@ -33,12 +33,13 @@ export function stopper() {
     if (answer.dataset.said === words + past) return;
     answer.dataset.said = words + past;
     answer.classList.toggle("tf-warn", Boolean(over && entry.state !== "confirmed"));
-    answer.replaceChildren(words + past, " ", ...(entry?.id && hasPage("commands") ? [h("button.tf-plain", { type: "button", onclick: () => go("commands", { sel: entry.id }) }, "Show")] : []));
+    answer.title = words + past;
+    answer.replaceChildren(h("span", {}, words + past), ...(entry?.id && hasPage("commands") ? [h("button.tf-plain", { type: "button", onclick: () => go("commands", { sel: entry.id }) }, "Show")] : []));
   }
 
   function send(id) {
     chooser.hidden = true;
-    if (!link.up) { put(answer, "No link: use the physical stop."); return; }
+    if (!link.up) { answer.dataset.said = ""; answer.replaceChildren(h("span", {}, "No link: use the physical stop.")); return; }
     asked = id;
     endedMs = 0;
     sent.send(`stop:${id}`, { device: id, verb: "stop", arguments: {}, reason: "Stop on the page" });

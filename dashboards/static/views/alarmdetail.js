@@ -6,7 +6,7 @@ import { life, lineage } from "../lib/alarmlife.js";
 import { commands } from "../lib/commands.js";
 import { scoreChart } from "../lib/scores.js";
 import { sent } from "../lib/sent.js";
-import { narrow } from "../lib/shared.js";
+import { narrow, short } from "../lib/shared.js";
 import { shelveForm } from "../lib/shelve.js";
 
 export default function alarmdetail(host) {
@@ -54,9 +54,8 @@ export default function alarmdetail(host) {
     const word = { open: gate() ? "not acknowledged" : "open", acked: `acknowledged by ${a.acked?.who}`, returned: gate() ? "returned, not acknowledged" : "returned", shelved: `shelved until ${utc(a.shelved?.untilMs)}`, gone: "returned" }[a.kind];
     const box = card(a.twin), state = h("span.tf-detailstate", {}, [a.priority, word].filter(Boolean).join(", "));
     box.head.prepend(shape(mark(a)));
-    put(box.note, a.id);
-    box.note.title = "Id of this alarm";
-    box.note.classList.add("tf-clip");
+    put(box.note, short(a.id));
+    box.note.title = `Id ${a.id}`;
     box.head.append(state);
     if (a.kind === "open") state.classList.add(a.severity === "alarm" ? "tf-bad1" : "tf-bad2");
     if (loud) box.root.classList.add(a.severity === "alarm" ? "tf-red" : "tf-amber");

@@ -4,7 +4,7 @@ import { checkList } from "../lib/checks.js";
 import { commands, line, marks, result, seconds, STAGES, verdict } from "../lib/commands.js";
 import { newCommand } from "../lib/newcommand.js";
 import { sent } from "../lib/sent.js";
-import { narrow } from "../lib/shared.js";
+import { narrow, short } from "../lib/shared.js";
 
 const WORDS = { effect: "confirmed", refused: "refused", timed_out: "timed out", failed: "failed", "": "in progress" };
 const MARKS = { effect: "passed", refused: "refused", timed_out: "warn", failed: "warn", "": "waiting" };
@@ -54,8 +54,8 @@ export default function cmddetail(host) {
   function panel(c) {
     const [words, next] = verdict(c), box = card(c.device), tone = c.end === "timed_out" || c.end === "failed" ? ".tf-bad3" : "", checks = checkList(c.detail), states = marks(c);
     box.head.prepend(shape(states.includes("refused") ? "refused" : MARKS[c.end], 16));
-    put(box.note, c.id);
-    box.note.classList.add("tf-clip");
+    put(box.note, short(c.id));
+    box.note.title = `Id ${c.id}`;
     box.head.append(h(`span.tf-detailstate${states.includes("refused") ? "" : tone}`, {}, WORDS[c.end]));
     verdictText = h("p.tf-causetext", {}, words);
     box.body.append(h("div.tf-causebody", {}, verdictText, next ? h("p.tf-hint", {}, `Next: ${next}`) : null,
@@ -71,7 +71,7 @@ export default function cmddetail(host) {
     return h("ol.tf-life", {}, ...STAGES.map((stage, i) => {
       if (states[i] === "skipped") return null;
       const ms = c.stageMs[stage], over = states[i] === "refused" || states[i] === "warn", before = c.stageMs[STAGES[i - 1]];
-      const text = states[i] === "late" ? c.late || "late" : ms ? (i === 0 ? (c.by ? `by ${c.by}` : "") : before ? `after ${seconds(ms - before)}` : "") : over ? BEFORE[stage] : states[i] === "waiting" ? "waits" : "not reached";
+      const text = states[i] === "late" ? c.late || "late" : ms ? (i === 0 ? (c.by ? `by ${c.by}` : "") : before ? (ms - before < 1 ? "at once" : `after ${seconds(ms - before)}`) : "") : over ? BEFORE[stage] : states[i] === "waiting" ? "waits" : "not reached";
       return h(`li${states[i] === "pending" ? ".tf-todo" : ""}`, {}, shape(SHAPES[states[i]], 12), h("time.tf-mono", {}, ms ? utcMs(ms) : over ? utcMs(c.endMs) : "–"), h("span", {}, h("b", {}, over && !ms ? title(result(c)[1]) : title(stage)), ` ${text}`));
     }));
   }

@@ -1,6 +1,7 @@
 /** Commands, newest first: five stages as a line of marks, what came of it in words, who asked, how long ago. */
-import { card, clock, empty, everySecond, go, h, keys, number, put, route, shape, since, skeleton, title } from "../lib.js";
+import { card, clock, empty, everySecond, go, h, keys, number, plural, put, route, shape, since, skeleton, title } from "../lib.js";
 import { commands, line, marks, result, STAGES } from "../lib/commands.js";
+import { sent } from "../lib/sent.js";
 import { narrow, problem, saveCsv, short, stepper } from "../lib/shared.js";
 
 const DAY_MS = 86_400_000, STEP = 50;
@@ -13,7 +14,8 @@ export default function cmdlist(host) {
   const heads = h("div.tf-cmdrow.tf-cmdhead", { "aria-hidden": true }, h("span"), h("span", {}, "Twin and command"),
     h("span.tf-stages", {}, ...STAGES.map((s) => h("span", {}, title(s)))), h("span", {}, "Result"), h("span", {}, "Age"));
   const more = h("button.tf-fold", { type: "button", hidden: true, onclick: () => { shown += STEP; draw(); } });
-  box.body.append(heads, list, more);
+  const stuck = h("p.tf-hint.tf-warn.tf-stuck", { role: "status", hidden: true });
+  box.body.append(stuck, heads, list, more);
   host.append(fault.root, box.root);
   const rows = new Map();
   let shown = STEP, order_ = null, noGate = false;
@@ -51,7 +53,7 @@ export default function cmdlist(host) {
   }
 
   const all = () => commands.data?.list ?? [];
-  const current = () => (all().some((c) => c.id === route.sel) ? route.sel : route.sel?.startsWith("new:") ? null : all()[0]?.id);
+  const current = () => (all().some((c) => c.id === route.sel) ? route.sel : route.sel?.startsWith("new:") || sent.asked(route.sel) ? null : all()[0]?.id);
 
   function draw() {
     const data = commands.data;
@@ -64,6 +66,9 @@ export default function cmdlist(host) {
     if (!data) { if (!list.firstChild) list.append(skeleton(6, "", 58)); put(list.querySelector("p"), `Reading the commands… ${since(commands.waitedMs())}`); return; }
     if (!data.gate) { if (!noGate) { noGate = true; order_ = null; put(box.note, ""); list.replaceChildren(gateless()); } return; }
     noGate = false;
+    const gate = data.can.gate;
+    stuck.hidden = !gate?.stalled;
+    put(stuck, gate?.stalled ? `The gate takes no request; ${plural(gate.waiting, "record")} wait${gate.waiting === 1 ? "s" : ""}. A request expires 30 s after it was asked, so nothing is sent late. The gate is started again by itself; see: twinflow status` : "");
     const some = all().slice(0, shown), next = some.map((c) => c.id).join(), elements = some.map(fill);
     if (next !== order_) {
       const focused = list.contains(document.activeElement) ? document.activeElement : null;

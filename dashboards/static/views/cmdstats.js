@@ -6,7 +6,7 @@ const DAY_MS = 86_400_000, MOST = 12;
 
 export default function cmdstats(host) {
   const box = card("By verb, 24 h", "how commands ended"), rows = new Map(), body = h("tbody"), quiet = h("p.tf-note.tf-pad", { hidden: true }, "No command in the last 24 h.");
-  const table = h("table.tf-table", {}, h("thead", {}, h("tr", {}, ...["Verb", "Requested", "", "Confirmed", "Refused", "Failed", "Timed out", "p95 to effect"].map((name, i) => h(i === 0 || i === 2 ? "th" : "th.tf-num", { scope: "col" }, name)))), body);
+  const table = h("table.tf-table.tf-verbs", {}, h("thead", {}, h("tr", {}, ...["Verb", "Requested", "", "Confirmed", "Refused", "Failed", "Timed out", "p95 to effect"].map((name, i) => h(i === 0 || i === 2 ? "th" : "th.tf-num", { scope: "col" }, name)))), body);
   box.body.append(table, quiet);
   host.append(box.root);
 
@@ -34,7 +34,7 @@ export default function cmdstats(host) {
         r[name].className = `tf-num${count === 0 ? " tf-dim" : name === "late" || name === "failed" ? " tf-warn" : name === "refused" ? " tf-strong" : ""}`;
       }
       put(r.p95, times.length ? seconds(times[Math.min(times.length - 1, Math.floor(0.95 * times.length))]) : "–");
-      [l.length - n.refused - n.failed - n.late, n.refused, n.failed, n.late].forEach((count, i) => { r.bar.children[i].style.width = `${(100 * count) / most}%`; });
+      [l.length - n.refused - n.failed - n.late, n.refused, n.failed, n.late].forEach((count, i) => { Object.assign(r.bar.children[i].style, { width: `${(100 * count) / most}%`, display: count ? "" : "none" }); });
     }
     const nodes = list.map(([verb]) => rows.get(verb).root);
     if (nodes.some((node, i) => body.children[i] !== node) || body.children.length !== nodes.length) body.replaceChildren(...nodes);

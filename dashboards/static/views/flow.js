@@ -40,7 +40,7 @@ export default function flow(host) {
   }
 
   const right = (n) => (Number.isFinite(n.busy) ? `${number(n.busy * 100)} %` : n.state || "");
-  const below = (n) => (n.kind === "source" ? (fleet.twins ? plural(fleet.twins.length, "twin") : "") : n.lag !== null && n.lag !== undefined ? (n.lag ? `${plural(n.lag, "record")} wait${n.lag === 1 ? "s" : ""}` : "nothing waits") : n.name === "dashboard" ? "this page" : "");
+  const below = (n) => (n.kind === "sink" ? "they act" : n.kind === "source" ? (fleet.twins ? plural(fleet.twins.length, "twin") : "") : n.lag !== null && n.lag !== undefined ? (n.lag ? `${plural(n.lag, "record")} wait${n.lag === 1 ? "s" : ""}` : "nothing waits") : n.name === "dashboard" ? "this page" : "");
 
   function draw() {
     const data = pipeline.data;

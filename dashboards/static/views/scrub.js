@@ -7,8 +7,8 @@ export default function scrub(host) {
   const canvas = h("canvas"), handle = h("i.tf-handle"), note = h("span.tf-note.tf-clip", { title: "Drag, or ← →; with Shift the range" }, "24 h · drag or ← →");
   const strip = h("div.tf-strip", { role: "slider", tabindex: 0, "aria-label": "Time of all views", "aria-valuemin": 0, "aria-valuemax": 1440 }, canvas, handle);
   const known = h("select.tf-select", { "aria-label": "Known at" }, h("option", { value: "now" }, "now"), h("option", { value: "then" }, "that instant"));
-  const live = h("button.tf-button", { type: "button", onclick: () => clock.resume() }, "Live ", h("kbd", {}, "L")), past = h("div.tf-pasttools", {}, h("label", {}, "Known at ", known), live);
-  host.append(h("section.tf-card.tf-scrub", { "aria-label": "Time travel" }, h("div.tf-scrubname", {}, h("h2", {}, "Time travel"), note), strip, past));
+  const live = h("button.tf-button", { type: "button", onclick: () => clock.resume() }, "Live ", h("kbd", {}, "L")), past = h("div.tf-pasttools", {}, h("label", {}, "Known at ", known), live), hint = h("span.tf-note", {}, "Drag, or ← → to look back");
+  host.append(h("section.tf-card.tf-scrub", { "aria-label": "Time travel" }, h("div.tf-scrubname", {}, h("h2", {}, "Time travel"), note), strip, h("div.tf-scrubtools", {}, hint, past)));
   let end = 0, series = null, alarms = [], signal = null, colours = {}, drag = null;
 
   known.addEventListener("change", () => clock.set({ knownMs: known.value === "then" ? clock.atMs : null }));
@@ -76,6 +76,7 @@ export default function scrub(host) {
     handle.style.left = `${share * 100}%`;
     handle.classList.toggle("tf-held", !clock.live);
     past.style.visibility = clock.live ? "hidden" : "";
+    hint.style.visibility = clock.live ? "" : "hidden";
     known.value = clock.knownMs === null ? "now" : "then";
     strip.setAttribute("aria-valuenow", Math.round(share * 1440));
     strip.setAttribute("aria-valuetext", clock.live ? "live" : utcMs(clock.atMs));

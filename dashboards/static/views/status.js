@@ -10,9 +10,9 @@ export default function status(host) {
   const counts = h("button.tf-counts", { type: "button", title: "Open the alarms", onclick: () => go(alarmPage()) },
     shape("alarm"), alarms, shape("warn"), warns);
   const other = theme() === "dark" ? "light" : "dark", stop = stopper();
-  host.append(h("div.tf-status", {}, h("span.tf-link", { role: "status" }, mark, word), age, utc, counts,
+  host.append(h("div.tf-status", {}, stop.answer, h("span.tf-link", { role: "status" }, mark, word), age, utc, counts,
     h("button.tf-theme", { type: "button", title: `Switch to the ${other} theme`, "aria-label": `Switch to the ${other} theme`, onclick: switchTheme }, shape("theme", 16, `Switch to the ${other} theme`)),
-    h("button.tf-keys", { type: "button", title: "Keys", "aria-label": "Keys", onclick: toggleHelp }, "?"), stop.button, stop.below));
+    h("button.tf-keys", { type: "button", title: "Keys", "aria-label": "Keys", onclick: toggleHelp }, "?"), stop.button, stop.chooser));
   let heardMs = null, atMs = 0;
 
   const alarmPage = () => (hasPage("alarms") ? "alarms" : "");

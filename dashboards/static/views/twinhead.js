@@ -8,7 +8,7 @@ export default function twinhead(host) {
   const head = h("header.tf-twinhead", {}, mark, name, type, h("span.tf-fill"), facts, order, link), other = h("div");
   host.append(head, other);
   const values = new Map();
-  let shown = "";
+  let shown = "", can = false;
 
   async function copy() {
     await navigator.clipboard?.writeText(location.href);
@@ -37,6 +37,7 @@ export default function twinhead(host) {
     const data = twin.data;
     if (none) return;
     put(name, twin.id);
+    order.hidden = !can || !data?.commands?.length;
     if (!data) { put(type, "Reading…"); return; }
     const worst = twin.worst(), state = data.state === "ok" || data.state === "offline" || !worst ? data.state : worst.acknowledged ? `${data.state}-ack` : data.state;
     if (mark.dataset.state !== state) { mark.dataset.state = state; mark.replaceChildren(shape(state, 22)); }
@@ -71,7 +72,7 @@ export default function twinhead(host) {
 
   const drop = twin.watch(draw);
   const past = clock.onChange(draw);
-  features().then((can) => { order.hidden = !can.commands || !hasPage("commands"); });
+  features().then((found) => { can = found.commands && hasPage("commands"); draw(); });
   everySecond(host, draw);
   draw();
   return { destroy: () => { drop(); past(); document.documentElement.classList.remove("tf-notwin"); } };
