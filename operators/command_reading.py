@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -19,6 +20,8 @@ from operators.names import device_fault
 LONGEST = 64 << 10
 """Bytes of a request or an answer."""
 LONGEST_ID = 128
+DEEPEST = 32
+"""Levels of arrays and objects."""
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
 _Time = Annotated[int, msgspec.Meta(ge=1, le=1 << 62)]
@@ -56,7 +59,9 @@ def read_request(key: bytes | None, value: bytes | None, *, where: str) -> Asked
             read = msgspec.convert(tree, _Request)
             arguments = msgspec.Raw(msgspec.json.encode(read.arguments))
             msgspec.json.encode((read.verb, read.reason, read.issuer))
-        except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
+            if len(arguments) > LONGEST:  # 1e15 is longer when it is written out
+                fault = f"too_large: arguments of {len(arguments)} bytes, at most {LONGEST} are taken"
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             fault = f"bad_shape: {error}"
     if not fault and key != device.encode():
         fault = f"wrong_key: the record's key is {None if key is None else key[:80]!r}"
@@ -125,7 +130,20 @@ def _tree(value: bytes | None, where: str) -> tuple[dict[str, Any], str]:
         raise ContractError(reason="bad_json", where=where, detail=str(error)) from None
     if not isinstance(tree, dict):
         raise ContractError(reason="bad_shape", where=where, detail=f"a {type(tree).__name__}, not an object")
+    if not faults and _deep(tree):
+        faults.append(f"too_deep: nested over {DEEPEST} levels")
     return tree, faults[0] if faults else ""
+
+
+def _deep(tree: object) -> bool:
+    level = [tree]
+    for _ in range(DEEPEST):
+        level = [inner for one in level for inner in _inside(one)]
+    return any(isinstance(one, dict | list) for one in level)
+
+
+def _inside(one: object) -> Iterable[object]:
+    return one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
 
 
 def _named(tree: dict[str, Any], where: str) -> tuple[str, str]:

@@ -387,3 +387,20 @@ def test_of_a_life_that_is_cut_a_late_answer_alone_is_no_open_command() -> None:
     assert gate.waiting == 0
     [event] = gate.answer(answer("done"), T0 + 10 * SECOND).events
     assert (event.stage, event.reason[: len(LATE)]) == ("effect", LATE)
+
+
+def test_a_life_never_goes_back_in_time_though_the_clock_of_the_broker_is_behind() -> None:
+    gate = Gate(type_of)
+    gate.request(asked(), T0)
+    assert [e.ts_ns for e in gate.answer(answer("done"), T0 - SECOND).events] == [T0, T0]
+
+
+def test_of_more_than_it_can_remember_a_gate_restores_what_expires_last() -> None:
+    before, gate = Gate(type_of), Gate(type_of, most=2)
+    told = [before.request(asked(f"c{i}", at=i), T0 + i) for i in range(5)]
+    told += [before.answer(answer("done", f"c{i}"), T0 + 9) for i in range(5)]
+    gate.restore([event for one in told for event in one.events])
+    assert len(gate) == 2
+    [again] = gate.request(asked("c4", at=4), T0 + 10).events
+    assert again.stage == "effect"
+    assert gate.request(asked("c0"), T0 + 10).dispatches == []
