@@ -8,8 +8,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
+from flows.history_records import RECORDS
 from tests.connectors.brokers import until
 from tests.flows.command_world import AWAIT_SECS, Valves, fresh, port
 
@@ -51,6 +53,9 @@ def test_a_request_is_dispatched_acknowledged_and_takes_effect(valves: Valves) -
     assert valves.await_stage(command, "effect")["reason"] == "half open"
     assert valves.stages(command) == ["requested", "authorised", "dispatched", "acknowledged", "effect"]
     assert valves.last(command, "requested")["reason"] == "a test"
+    for topic, record in (("commands", sent), ("command-events", told)):
+        cells = dict(zip(RECORDS[topic].schema, RECORDS[topic].read(device, msgspec.json.encode(record)), strict=True))
+        assert (cells["id"], cells["arguments"], cells["ts_ns"]) == (command, '{"share":0.5}', told["ts_ns"])
 
 
 def test_a_command_without_an_answer_times_out_and_a_late_answer_is_told_as_late(valves: Valves) -> None:
