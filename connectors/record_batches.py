@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from operators.compiled import kernel, part
 from operators.frames import DEVICE_CLOCK, HEADERS, PACKED, PLAIN, READ, TRUSTED
 from operators.types import I64, U8, Mask
 
@@ -52,7 +52,7 @@ def _crc32c_tables() -> U32:
 CRC_TABLES = _crc32c_tables()
 
 
-@njit(cache=True, inline="always")
+@part
 def _big_endian(buffer: U8, at: int, size: int) -> int:
     """A signed integer of `size` bytes."""
     value = np.int64(buffer[at]) - ((np.int64(buffer[at]) & 128) << 1)
@@ -61,7 +61,7 @@ def _big_endian(buffer: U8, at: int, size: int) -> int:
     return int(value)
 
 
-@njit(cache=True)
+@kernel
 def crc32c(buffer: U8, start: int, end: int, tables: U32) -> int:
     """CRC-32C of buffer[start:end].
 
@@ -109,7 +109,7 @@ class BatchHeaders:
         return BatchHeaders(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
-@njit(cache=True)
+@kernel
 def _walk_headers(buffer: U8, tables: U32, out: I64, sound: Mask) -> int:
     p, i, next_offset = 0, 0, 0
     while p + 12 <= buffer.size:
@@ -158,7 +158,7 @@ def batch_headers(buffer: U8) -> BatchHeaders:
     return BatchHeaders(start, end, base, last, count, attributes, producer, first_ms, max_ms, epoch, sound[:m])
 
 
-@njit(cache=True, inline="always")
+@part
 def _varint(buffer: U8, p: int, end: int) -> tuple[int, int]:
     """A zigzag number and what follows it; a position beyond `end` once anything did not fit."""
     shift, value = np.uint64(0), np.uint64(0)
@@ -172,7 +172,7 @@ def _varint(buffer: U8, p: int, end: int) -> tuple[int, int]:
     return 0, end + 1
 
 
-@njit(cache=True, inline="always")
+@part
 def _past(p: int, size: int, end: int) -> int:
     """Position after `size` bytes, -1 standing for none at all; beyond `end` when they do not fit."""
     if size < -1 or p > end or size > end - p:
@@ -180,7 +180,7 @@ def _past(p: int, size: int, end: int) -> int:
     return p + max(size, 0)
 
 
-@njit(cache=True)
+@part
 def _past_headers(buffer: U8, p: int, count: int, end: int) -> int:
     if count < 0:
         return end + 1
@@ -194,7 +194,7 @@ def _past_headers(buffer: U8, p: int, count: int, end: int) -> int:
     return p
 
 
-@njit(cache=True)
+@kernel
 def walk_records(
     buffer: U8, start: I64, end: I64, base_offset: I64, last_offset: I64, count: I64, append_ms: I64, first_ms: I64,
     take: Mask, out: I64,
@@ -243,7 +243,7 @@ def walk_records(
     return k
 
 
-@njit(cache=True, inline="always")
+@part
 def _is(buffer: U8, start: int, end: int, word: U8) -> bool:
     if end - start != word.size:
         return False
@@ -253,7 +253,7 @@ def _is(buffer: U8, start: int, end: int, word: U8) -> bool:
     return k == word.size
 
 
-@njit(cache=True)
+@part
 def _decimal(buffer: U8, start: int, end: int) -> int:
     """A number of 1 to 18 digits, -1 where it is none."""
     value = np.int64(0)
@@ -266,7 +266,7 @@ def _decimal(buffer: U8, start: int, end: int) -> int:
     return int(value)
 
 
-@njit(cache=True)
+@part
 def _note(buffer: U8, at: int, end: int, words: U8, ends: I64, told: I64) -> int:
     """The note on one record's headers, from the position of the first to the record's end; fills `told`."""
     clock, packed, seen = PLAIN, False, 0
@@ -303,7 +303,7 @@ def _note(buffer: U8, at: int, end: int, words: U8, ends: I64, told: I64) -> int
     return READ if seen & ~((1 << _CLOCK) | (1 << _CONTENT)) else clock
 
 
-@njit(cache=True)
+@kernel
 def note_headers(buffer: U8, at: I64, end: I64, words: U8, ends: I64, notes: U8, told: I64) -> bool:
     """Notes on the headers of records that `walk_records` found (`at`, `end`: its rows 6 and 7); whether any is PACKED.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from models.scores import ExpectedScores
+from operators.compiled import kernel, part
 from operators.errors import StateError
 from operators.types import F64, I32, I64, Mask, State
 
@@ -101,7 +101,7 @@ class EwmaZ:
         self._series = max(self._series, series)
 
 
-@njit(cache=True)
+@kernel
 def _score(
     series: I32, x: F64, level: F64, rows: I64, p: _Settings, value: F64, ready: Mask, expected: F64, spread: F64
 ) -> None:
@@ -129,7 +129,7 @@ def _score(
         level[s, 1] = (1.0 - alpha) * (level[s, 1] + d * inc)
 
 
-@njit(cache=True)
+@part
 def _held_back(level: F64, rows: I64, s: int, v: float, d: float, sd: float, p: _Settings) -> float:
     """What the row teaches as a distance from the mean; 0 where its excursion just became the new level."""
     if abs(d) <= p.clip * sd:

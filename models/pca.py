@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from models.pca_fit import Model, fit, new_models
 from models.scores import ExpectedScores
+from operators.compiled import kernel, part
 from operators.errors import StateError
 from operators.types import F64, I32, I64, Mask, State
 
@@ -86,7 +86,7 @@ class PcaResidual:
             self._grow(int(device.max()) + 1)
             some: Mask = np.logical_not(np.isnan(x).all(axis=1))
             some[self._warm_up(device, x, some)] = False
-            _score(device, x, some, self._models, self._settings, result)
+            _score(device, x, some, self._models, self._settings, np.empty((3, k)), result)
         return ExpectedScores(*result)
 
     def snapshot(self) -> State:
@@ -137,10 +137,10 @@ class PcaResidual:
         return np.concatenate(taken) if taken else np.empty(0, np.int64)
 
 
-@njit(cache=True)
-def _score(device: I32, x: F64, some: Mask, m: Model, p: _Settings, out: _Result) -> None:
+@kernel
+def _score(device: I32, x: F64, some: Mask, m: Model, p: _Settings, scratch: F64, out: _Result) -> None:
     k = x.shape[1]
-    z, y, own = np.empty(k), np.empty(k), np.empty(k)
+    z, y, own = scratch[0], scratch[1], scratch[2]
     for i in range(device.size):
         d = device[i]
         if not (some[i] and m.fitted[d]):
@@ -168,7 +168,7 @@ def _score(device: I32, x: F64, some: Mask, m: Model, p: _Settings, out: _Result
         _follow(d, x[i], out.value[i], m, p)
 
 
-@njit(cache=True)
+@part
 def _as_z(s: float, mean: float, freedom: float) -> float:
     if mean <= 0.0:
         return 0.0
@@ -176,7 +176,7 @@ def _as_z(s: float, mean: float, freedom: float) -> float:
     return float(((s / mean) ** (1.0 / 3.0) - 1.0 + spread) / np.sqrt(spread))
 
 
-@njit(cache=True)
+@part
 def _explain(d: int, x: F64, z: F64, y: F64, own: F64, by_residual: bool, m: Model, out: _Result, i: int) -> None:
     total = 0.0
     for j in range(x.size):
@@ -198,7 +198,7 @@ def _explain(d: int, x: F64, z: F64, y: F64, own: F64, by_residual: bool, m: Mod
             out.rank[i, j] /= total
 
 
-@njit(cache=True)
+@part
 def _follow(d: int, x: F64, score: float, m: Model, p: _Settings) -> None:
     m.alarmed[d] = m.alarmed[d] + 1 if score > p.hold else 0
     accept = p.give_up > 0 and m.alarmed[d] >= p.give_up

@@ -12,8 +12,8 @@ Arrays that all of them share, beside the rings (key, value, block, free) of `op
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.rings import HELD, TS, _drop_hidden, _insert, _slot
 from operators.types import F64, I32, I64, NO_TIME, Mask
 from operators.watermark import _observe, _tick
@@ -26,12 +26,12 @@ DONE, ROWS_FULL, ARENA_FULL = 0, 1, 2
 _NEVER = np.iinfo(np.int64).max
 
 
-@njit(cache=True)
+@part
 def _ceil(ts: int, every: int) -> int:
     return -(-ts // every) * every
 
 
-@njit(cache=True)
+@part
 def _first_from(key: I64, block: I64, series: int, g: int) -> int:
     """Index of the first sample at or after g; their number where there is none."""
     i, held = 0, block[series, HELD]
@@ -40,7 +40,7 @@ def _first_from(key: I64, block: I64, series: int, g: int) -> int:
     return i
 
 
-@njit(cache=True)
+@part
 def _blocked(grid: I64, lane: I64, key: I64, block: I64, d: int, w: int, g: int) -> bool:
     """True while some linear signal of d may still get a nearer right neighbour for g on time."""
     n = len(grid)
@@ -60,7 +60,7 @@ def _blocked(grid: I64, lane: I64, key: I64, block: I64, d: int, w: int, g: int)
     return False
 
 
-@njit(cache=True)
+@part
 def _fill(
     grid: I64, max_skew: int, key: I64, value: F64, block: I64, d: int, g: int, head: I64, out: F64, valid: Mask, k: int
 ) -> bool:
@@ -90,7 +90,7 @@ def _fill(
     return some
 
 
-@njit(cache=True)
+@part
 def _next_instant(grid: I64, every: int, newest: int, key: I64, block: I64, d: int, w: int, g: int, final: bool) -> int:
     """The instant after g where no signal is valid at g: past all that stay empty and may be released by now."""
     n = len(grid)
@@ -107,7 +107,7 @@ def _next_instant(grid: I64, every: int, newest: int, key: I64, block: I64, d: i
     return int(max(g + every, min(target, (limit // every + 1) * every)))
 
 
-@njit(cache=True)
+@part
 def _release(
     grid: I64, every: int, max_skew: int, w: I64, lane: I64, key: I64, value: F64, block: I64,
     d: int, fed: int, offset: int, final: bool, head: I64, out: F64, valid: Mask, k: int,
@@ -136,7 +136,7 @@ def _release(
             _drop_hidden(key, block, d * n + s, g - every)
 
 
-@njit(cache=True)
+@kernel
 def _push(
     grid: I64, every: int, max_skew: int, w: I64, last_arrival: I64, wait: int, idle_timeout: int, devices: int,
     lane: I64, key: I64, value: F64, block: I64, free: I64,
@@ -176,7 +176,7 @@ def _push(
     return DONE
 
 
-@njit(cache=True)
+@kernel
 def _finish(
     grid: I64, every: int, max_skew: int, w: I64, lane: I64, key: I64, value: F64, block: I64,
     devices: int, offset: int, head: I64, out: F64, valid: Mask, cursor: I64,

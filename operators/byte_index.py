@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from operators.compiled import kernel, part
 from operators.types import I32, I64, U8, State
 
 U64: TypeAlias = NDArray[np.uint64]
@@ -25,7 +25,7 @@ class Table(NamedTuple):
     text: U8
 
 
-@njit(cache=True, _nrt=False)
+@part
 def hash_bytes(text: U8, start: int, end: int) -> np.uint64:
     """FNV-1a, 64 bits, of text[start:end]."""
     h = np.uint64(0xCBF29CE484222325)
@@ -34,7 +34,7 @@ def hash_bytes(text: U8, start: int, end: int) -> np.uint64:
     return h
 
 
-@njit(cache=True, _nrt=False)
+@part
 def same(a: U8, at_a: int, b: U8, at_b: int, length: int) -> bool:
     """Whether so many bytes of a, from at_a, are those of b, from at_b."""
     k = 0
@@ -43,13 +43,13 @@ def same(a: U8, at_a: int, b: U8, at_b: int, length: int) -> bool:
     return k == length
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _mixed(owner: int, h: np.uint64) -> np.uint64:
     mixed = (np.uint64(h) ^ (np.uint64(owner) * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
     return mixed ^ (mixed >> np.uint64(32))
 
 
-@njit(cache=True, _nrt=False)
+@part
 def find(table: Table, owner: int, text: U8, start: int, end: int, h: np.uint64) -> int:
     """Number of text[start:end] (whose FNV-1a is h) under its owner, -1 where it is not in the table."""
     mixed = _mixed(owner, h)
@@ -66,7 +66,12 @@ def find(table: Table, owner: int, text: U8, start: int, end: int, h: np.uint64)
         at = (at + np.uint64(1)) & last
 
 
-@njit(cache=True, _nrt=False)
+@kernel
+def _number(table: Table, owner: int, text: U8, size: int) -> int:
+    return find(table, owner, text, 0, size, hash_bytes(text, 0, size))
+
+
+@kernel
 def _link(table: Table, first: int, count: int, rehash: bool) -> None:
     last = np.uint64(table.slots.size - 1)
     for entry in range(first, count):
@@ -101,7 +106,7 @@ class ByteIndex:
     def number(self, text: bytes, owner: int = 0) -> int:
         """Number of a text, -1 where it was never added."""
         raw = np.frombuffer(text or b"\0", np.uint8)
-        return int(find(self.table, owner, raw, 0, len(text), np.uint64(hash_bytes(raw, 0, len(text)))))
+        return int(_number(self.table, owner, raw, len(text)))
 
     def text(self, number: int) -> bytes:
         """The text that has a number."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.definition import Calibration, TwinType
 from operators.types import F64, I32, I64, TICK, U8, Batch, Mask, Quality
 
@@ -42,7 +42,7 @@ class Calibrated:
     kept: Mask
 
 
-@njit(cache=True)
+@part
 def _group(rows: I64, sets: _Sets, which: int, value: F64, quality: U8, partial: Mask, x: F64, y: F64) -> None:
     """Calibrate one instant; rows[signal] is its row, -1 where it did not come."""
     for c in range(sets.set_at[which], sets.set_at[which + 1]):
@@ -67,7 +67,7 @@ def _group(rows: I64, sets: _Sets, which: int, value: F64, quality: U8, partial:
                 partial[row] = partial[row] or np.isnan(y[i])
 
 
-@njit(cache=True)
+@kernel
 def _calibrate(
     series: I32, ts: I64, offset: I64, value: F64, quality: U8, set_of: I32, sets: _Sets, rows: I64, x: F64, y: F64,
     partial: Mask,

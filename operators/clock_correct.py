@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from operators.clock_envelope import FIRST_DELAY, READY, SLOTS, Clocks, begin, fit, new_clocks, teach, uncertainty
+from operators.compiled import kernel, part
 from operators.definition import SECOND, TwinType
 from operators.errors import StateError
-from operators.types import I32, I64, NO_TIME, U8, Batch, Mask, Quality, Rows, State
+from operators.types import F64, I32, I64, NO_TIME, U8, Batch, Mask, Quality, Rows, State
 
 _NO_TIME = int(NO_TIME)
 _BY_ARRIVAL = int(Quality.ARRIVAL_AS_TIME)
@@ -86,6 +86,7 @@ class _Limits(NamedTuple):
     slot_ns: int
     max_future_ns: int
     step_ns: int
+    hull: F64  # scratch space of `fit`
 
 
 class ClockCorrect:
@@ -118,7 +119,7 @@ class ClockCorrect:
         step_ns: int = SECOND // 50,
     ) -> None:
         self.mode = mode
-        self._limits = _Limits(signals, max(horizon_ns // SLOTS, 1), max_future_ns, step_ns)
+        self._limits = _Limits(signals, max(horizon_ns // SLOTS, 1), max_future_ns, step_ns, np.empty((2, SLOTS)))
         self._clocks = new_clocks(0)
         self._devices = 0
 
@@ -181,7 +182,7 @@ class ClockCorrect:
         self._devices = max(self._devices, devices)
 
 
-@njit(cache=True)
+@kernel
 def _correct(c: Clocks, x: _Columns, limits: _Limits) -> None:
     for i in range(x.series.size):
         if x.series[i] < 0:
@@ -195,7 +196,7 @@ def _correct(c: Clocks, x: _Columns, limits: _Limits) -> None:
             _row(c, x, i, dev, limits)
 
 
-@njit(cache=True)
+@part
 def _row(c: Clocks, x: _Columns, i: int, dev: int, limits: _Limits) -> None:
     ts, arrival = x.ts[i], x.arrival[i]
     if c.boot[dev] != x.boot[i]:
@@ -229,16 +230,16 @@ def _row(c: Clocks, x: _Columns, i: int, dev: int, limits: _Limits) -> None:
         _restart(c, dev, limits, x.offset[i])
         t = 1e-9 * (ts - c.start[dev])
         y = 1e-9 * (arrival - ts - c.level[dev])
-    _learn_and_correct(c, x, i, dev, t, y, limits.slot_ns)
+    _learn_and_correct(c, x, i, dev, t, y, limits)
 
 
-@njit(cache=True)
-def _learn_and_correct(c: Clocks, x: _Columns, i: int, dev: int, t: float, y: float, slot_ns: int) -> None:
+@part
+def _learn_and_correct(c: Clocks, x: _Columns, i: int, dev: int, t: float, y: float, limits: _Limits) -> None:
     ts = x.ts[i]
     newest_ts, newest_true = c.newest[dev, 0], c.newest[dev, 1]
     c.newest[dev, 0] = max(ts, newest_ts)
-    if teach(c, dev, ts, t, y, x.offset[i], slot_ns):
-        fit(c, dev, slot_ns)
+    if teach(c, dev, ts, t, y, x.offset[i], limits.slot_ns):
+        fit(c, dev, limits.slot_ns, limits.hull)
     c.newest[dev, 0] = newest_ts
     true = _in_order(c, dev, ts, ts + c.level[dev] + _offset_ns(c, dev, t))
     if ts >= newest_ts:
@@ -251,7 +252,7 @@ def _learn_and_correct(c: Clocks, x: _Columns, i: int, dev: int, t: float, y: fl
         x.quality[i] |= _UNCERTAIN
 
 
-@njit(cache=True)
+@part
 def _without_arrival(c: Clocks, x: _Columns, i: int, dev: int) -> None:
     x.quality[i] |= _UNCERTAIN
     if c.boot[dev] == x.boot[i]:
@@ -262,12 +263,12 @@ def _without_arrival(c: Clocks, x: _Columns, i: int, dev: int) -> None:
         x.uncertainty[i] = np.int64(1e9 * uncertainty(c, dev, t))
 
 
-@njit(cache=True)
+@part
 def _offset_ns(c: Clocks, dev: int, t: float) -> int:
     return int(np.rint(1e9 * (c.line[dev, 0] + c.line[dev, 1] * t)))
 
 
-@njit(cache=True)
+@part
 def _in_order(c: Clocks, dev: int, ts: int, true: int) -> int:
     """Hold a corrected time on its side of the newest one of this boot."""
     newest_ts, newest_true = c.newest[dev, 0], c.newest[dev, 1]
@@ -282,7 +283,7 @@ def _in_order(c: Clocks, dev: int, ts: int, true: int) -> int:
     return int(max(true, newest_true + max(passed // speed, 1)))
 
 
-@njit(cache=True)
+@part
 def _contradicts(c: Clocks, dev: int, t: float, excess: float, limits: _Limits) -> int:
     """-1 where a row lies below the line (too early), 1 above (late), by more than line and network explain; else 0."""
     doubt, delay = 3.0 * uncertainty(c, dev, t), c.fit[dev, 3]
@@ -294,7 +295,7 @@ def _contradicts(c: Clocks, dev: int, t: float, excess: float, limits: _Limits) 
     return 1 if excess > max(5.0 * step, 10.0 * delay, doubt) else 0
 
 
-@njit(cache=True)
+@part
 def _pend(c: Clocks, dev: int, side: int, ts: int, arrival: int, offset: int) -> int:
     """Count a row against the line. 0: wait; 1: the clock stepped; 2: a backlog drained below the line, no step."""
     p = c.pending[dev]
@@ -317,7 +318,7 @@ def _pend(c: Clocks, dev: int, side: int, ts: int, arrival: int, offset: int) ->
     return 1 if held and together and p[_COUNT] >= 5 else 0
 
 
-@njit(cache=True)
+@part
 def _jump_ns(c: Clocks, dev: int) -> int:
     """How far the clock jumped, against the line where the clock would have been without the jump."""
     jump = 0
@@ -327,7 +328,7 @@ def _jump_ns(c: Clocks, dev: int) -> int:
     return jump
 
 
-@njit(cache=True)
+@part
 def _restart(c: Clocks, dev: int, limits: _Limits, offset: int) -> None:
     """A new segment from the pending row of least delay; the drift found so far is the prior, the order is kept."""
     ts, delay = c.pending[dev, _LOW_TS], c.pending[dev, _LOW_DELAY]
@@ -335,7 +336,7 @@ def _restart(c: Clocks, dev: int, limits: _Limits, offset: int) -> None:
     begin(c, dev, c.boot[dev], ts, delay, c.line[dev, 1] if c.fit[dev, 0] >= READY else c.line[dev, 2])
     c.newest[dev, 0] = ts
     teach(c, dev, ts, 0.0, 0.0, offset - 1, limits.slot_ns)
-    fit(c, dev, limits.slot_ns)
+    fit(c, dev, limits.slot_ns, limits.hull)
     c.newest[dev, 0] = _NO_TIME
     if true != _NO_TIME and 0 <= true - (ts + delay) < _SLEW_NS:
         c.newest[dev, 0], c.newest[dev, 1] = ts - 1, true

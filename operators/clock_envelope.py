@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import part
 from operators.types import F64, I64, NO_TIME
 
 SLOTS = 32
@@ -76,7 +76,7 @@ def new_clocks(devices: int) -> Clocks:
     )
 
 
-@njit(cache=True)
+@part
 def begin(c: Clocks, dev: int, boot: int, ts: int, delay: int, drift: float) -> None:
     """Start a segment of device `dev` at this sample; `drift` is the prior."""
     c.boot[dev] = boot
@@ -93,14 +93,14 @@ def begin(c: Clocks, dev: int, boot: int, ts: int, delay: int, drift: float) -> 
     c.pending[dev, 0] = 0
 
 
-@njit(cache=True)
+@part
 def uncertainty(c: Clocks, dev: int, t: float) -> float:
     """About two standard deviations of the line at t, seconds. A constant part of the delay cannot be seen in it."""
     n, mean_t, drift_sd, delay = c.fit[dev, 0], c.fit[dev, 1], c.fit[dev, 2], c.fit[dev, 3]
     return float(3.0 * delay / max(n, 1.0) + 2.0 * drift_sd * abs(t - mean_t))
 
 
-@njit(cache=True)
+@part
 def teach(c: Clocks, dev: int, ts: int, t: float, y: float, offset: int, slot_ns: int) -> bool:
     """Put one point into its slot; True when the line has to be fitted again.
 
@@ -134,10 +134,14 @@ def teach(c: Clocks, dev: int, ts: int, t: float, y: float, offset: int, slot_ns
     return bool(opened or y < c.line[dev, 0] + drift * t)
 
 
-@njit(cache=True)
-def fit(c: Clocks, dev: int, slot_ns: int) -> None:
-    """Fit the line anew from the slots within the horizon, the newest slot being that of `newest`."""
-    hull_t, hull_y = np.empty(SLOTS), np.empty(SLOTS)
+@part
+def fit(c: Clocks, dev: int, slot_ns: int, hull: F64) -> None:
+    """Fit the line anew from the slots within the horizon, the newest slot being that of `newest`.
+
+    Args:
+        hull: float64[2, SLOTS], scratch space.
+    """
+    hull_t, hull_y = hull[0], hull[1]
     h = 0
     n = sum_y = sum_t = sum_tt = 0.0
     last = c.newest[dev, 0] // slot_ns
@@ -177,7 +181,7 @@ def fit(c: Clocks, dev: int, slot_ns: int) -> None:
     c.fit[dev, 3] = delay
 
 
-@njit(cache=True)
+@part
 def _drift(hull_t: F64, hull_y: F64, h: int, mean_t: float, weight: float, prior: float) -> float:
     """Best drift: walk the hull from the left; each vertex is touched by the drifts between its two edges."""
     least = -MAX_DRIFT

@@ -8,8 +8,8 @@ subnormal or infinite results) is left to the caller's slow path.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.types import U8
 
 _SMALLEST, _LARGEST = -342, 308
@@ -40,7 +40,7 @@ _32 = np.uint64(32)
 _ONE = np.uint64(1)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     a0, a1, b0, b1 = a & _HALF, a >> _32, b & _HALF, b >> _32
     low = a0 * b0
@@ -49,7 +49,7 @@ def _product(a: np.uint64, b: np.uint64) -> tuple[np.uint64, np.uint64]:
     return a1 * b1 + (mid >> _32) + (mid2 >> _32), (mid2 << _32) | (low & _HALF)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _nearest(digits: np.uint64, power: np.int64) -> tuple[bool, float]:
     """Whether the nearest float64 of digits * 10**power could be told, and which it is."""
     if digits == np.uint64(0):
@@ -89,7 +89,7 @@ def _nearest(digits: np.uint64, power: np.int64) -> tuple[bool, float]:
     return True, np.uint64(bits).view(np.float64)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def number(text: U8, at: int, end: int) -> tuple[int, float]:
     """The JSON number that starts at `at`: the position after it (-1: not settled here) and its value."""
     negative = at < end and text[at] == 45
@@ -130,7 +130,7 @@ def number(text: U8, at: int, end: int) -> tuple[int, float]:
     return p, -value if negative else value
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _exponent(text: U8, at: int, end: int) -> tuple[int, np.int64]:
     p = at
     negative = False
@@ -147,11 +147,16 @@ def _exponent(text: U8, at: int, end: int) -> tuple[int, np.int64]:
     return p, -exponent if negative else exponent
 
 
+@kernel
+def _whole(text: U8, size: int) -> tuple[int, float]:
+    return number(text, 0, size)
+
+
 def read_number(text: bytes) -> float | None:
     """The value of one whole JSON number, None where the compiled reader cannot settle it.
 
     >>> read_number(b"0.1"), read_number(b"1e999"), read_number(b"01")
     (0.1, None, None)
     """
-    at, value = number(np.frombuffer(text or b" ", np.uint8), 0, len(text))
+    at, value = _whole(np.frombuffer(text or b" ", np.uint8), len(text))
     return float(value) if at == len(text) and text else None

@@ -11,8 +11,8 @@ import math
 from typing import Any, NoReturn
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel
 from operators.envelope import Envelope, Head, Judged, resolve
 from operators.errors import ContractError
 from operators.names import name_fault
@@ -47,7 +47,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=Number)
 
 
-@njit(cache=True)
+@kernel
 def _depth(text: U8) -> int:
     deepest, depth, quoted, skip = 0, 0, False, False
     for c in text:

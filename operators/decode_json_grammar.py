@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from operators.byte_index import hash_bytes
+from operators.compiled import part
 from operators.decimals import number
 from operators.times import Int, nanos_of_digits
 from operators.types import F64, I64, U8
@@ -37,14 +37,14 @@ class Items(NamedTuple):
     size: I64
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _space(text: U8, p: int, end: int) -> int:
     while p < end and (text[p] == 32 or text[p] == 10 or text[p] == 13 or text[p] == 9):
         p += 1
     return p
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _string(text: U8, p: int, end: int) -> tuple[int, np.uint64]:
     """From the byte after the opening quote: where the closing one is (-1: escapes, controls, none) and the hash."""
     h = np.uint64(0xCBF29CE484222325)
@@ -59,7 +59,7 @@ def _string(text: U8, p: int, end: int) -> tuple[int, np.uint64]:
     return -1, h
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _digits(text: U8, p: int, end: int, most: int) -> tuple[int, np.int64]:
     """Digits without a leading zero: the position after them (-1: not so, or too many) and their number."""
     first = p
@@ -72,7 +72,7 @@ def _digits(text: U8, p: int, end: int, most: int) -> tuple[int, np.int64]:
     return p, value
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _time(text: U8, p: int, end: int) -> tuple[int, Int]:
     p, whole = _digits(text, p, end, 19)
     if p < 0 or whole < 0:  # 19 digits hold every nanosecond there is; beyond int64 they wrap to below 0
@@ -91,7 +91,7 @@ def _time(text: U8, p: int, end: int) -> tuple[int, Int]:
     return p, nanos_of_digits(whole, fraction, digits)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _values(text: U8, p: int, end: int, values: F64, fill: int) -> tuple[int, int, int]:
     """A number or a list of numbers: the position after it, the fill after it, how many (-1: a plain number).
 
@@ -121,7 +121,7 @@ def _values(text: U8, p: int, end: int, values: F64, fill: int) -> tuple[int, in
         p = _space(text, p + 1, end)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _signals(text: U8, p: int, end: int, head: I64, items: Items, values: F64) -> int:
     """The object of signals, from its opening brace: the position after it, or -1, -2 as `_values`."""
     if p >= end or text[p] != 123:
@@ -157,7 +157,7 @@ def _signals(text: U8, p: int, end: int, head: I64, items: Items, values: F64) -
         p = _space(text, p + 1, end)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _field(text: U8, key: Int, p: int, end: int, head: I64, items: Items, values: F64) -> int:
     """The value of one top-level key, from its first byte: the position after it, or -1, -2 as `_values`."""
     seen = head[SEEN]
@@ -210,7 +210,7 @@ def _field(text: U8, key: Int, p: int, end: int, head: I64, items: Items, values
     return p
 
 
-@njit(cache=True, _nrt=False)
+@part
 def parse(text: U8, p: int, end: int, head: I64, items: Items, values: F64) -> int:
     """One message into `head`, `items` and `values`, from head[FILL] on: DONE, ASK or GROW."""
     head[SEEN] = 0

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from operators.arrow_guard import MOST_ROWS
 from operators.byte_index import Table, find, hash_bytes
+from operators.compiled import kernel, part
 from operators.decode_json_grammar import ASK, DONE, GROW
 from operators.decode_json_kernels import Facts, Known, Rows, Wire, fits
 from operators.frames import PACKED, TRUSTED, Told
@@ -59,7 +59,7 @@ class _Message(NamedTuple):
     size: int
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _little(text: U8, at: int, size: int) -> int:
     """A signed little-endian integer of 1, 2, 4 or 8 bytes."""
     value = np.uint64(0)
@@ -69,7 +69,7 @@ def _little(text: U8, at: int, size: int) -> int:
     return int(np.int64(value << shift) >> np.int64(shift))
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _field(text: U8, table: int, field: int, low: int, high: int) -> int:
     """Position of a field of a FlatBuffers table, 0 where it is absent, -1 where anything lies outside low..high."""
     if table < low or table + 4 > high:
@@ -88,7 +88,7 @@ def _field(text: U8, table: int, field: int, low: int, high: int) -> int:
     return table + offset if table + offset + 8 <= high else -1
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _follow(text: U8, place: int, low: int, high: int) -> int:
     """Where a reference leads; -1 outside."""
     if place <= 0 or place + 4 > high:
@@ -97,7 +97,7 @@ def _follow(text: U8, place: int, low: int, high: int) -> int:
     return target if low <= target and target + 4 <= high else -1
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _message(text: U8, start: int, end: int, nodes: int, buffers: int) -> _Message:
     none = _Message(0, 0, 0, 0, 0)
     if end - start < 16 or _little(text, start, 4) != -1:
@@ -133,7 +133,7 @@ def _message(text: U8, start: int, end: int, nodes: int, buffers: int) -> _Messa
     return _Message(int(count), node_list + 4, buffer_list + 4, body, end - body)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _buffer(text: U8, m: _Message, number: int, least: int) -> int:
     """Where a buffer lies; -1: it is shorter than `least` bytes or lies outside."""
     at, size = _little(text, m.buffers + 16 * number, 8), _little(text, m.buffers + 16 * number + 8, 8)
@@ -142,12 +142,12 @@ def _buffer(text: U8, m: _Message, number: int, least: int) -> int:
     return m.body + int(at)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _bit(text: U8, at: int, i: int) -> bool:
     return bool((text[at + (i >> 3)] >> np.uint8(i & 7)) & 1)
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _validity(text: U8, m: _Message, node: int, number: int, length: int) -> int:
     """Where the validity bits lie, 0 where all are valid, -1: contradictions."""
     nulls = _little(text, m.nodes + 16 * node + 8, 8)
@@ -167,7 +167,7 @@ def _validity(text: U8, m: _Message, node: int, number: int, length: int) -> int
     return at if nulls > 0 else 0
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _number(text: U8, at: int, kind: int) -> float:
     if kind == 0:
         return float(np.uint64(_little(text, at, 8)).view(np.float64))
@@ -188,7 +188,7 @@ def _number(text: U8, at: int, kind: int) -> float:
     return float(text[at])
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _column(
     text: U8, m: _Message, plans: BlockPlans, c: int, columns: Columns, base: int, out: Rows, fill: int, stride: int
 ) -> bool:
@@ -236,7 +236,7 @@ def _column(
     return True
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _times(text: U8, m: _Message, plans: BlockPlans, entry: int, out: Rows, fill: int, stride: int) -> bool:
     number, tick = int(plans.head[entry, 4]), plans.head[entry, 5]
     if _validity(text, m, int(plans.ts_node[entry]), number, m.rows) != 0:
@@ -253,7 +253,7 @@ def _times(text: U8, m: _Message, plans: BlockPlans, entry: int, out: Rows, fill
     return True
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _close_up(out: Rows, fill: int, end: int) -> int:
     """Take out the places that hold nothing; the fill after it."""
     to = fill
@@ -265,7 +265,7 @@ def _close_up(out: Rows, fill: int, end: int) -> int:
     return to
 
 
-@njit(cache=True, _nrt=False)
+@part
 def _take(
     wire: Wire, told: Told, known: Known, columns: Columns, plans: BlockPlans, row: int, out: Rows, fill: int,
     facts: Facts,
@@ -328,7 +328,7 @@ def _take(
     return filled
 
 
-@njit(cache=True, _nrt=False)
+@kernel
 def scan_blocks(
     wire: Wire, told: Told, known: Known, columns: Columns, plans: BlockPlans, row: int, out: Rows, fill: int,
     facts: Facts,

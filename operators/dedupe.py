@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from operators.boots import REMEMBERED
 from operators.byte_index import U64
+from operators.compiled import kernel
 from operators.decoded import Messages
 from operators.types import I32, I64, TICK, Batch, Mask, State
 
@@ -57,7 +57,7 @@ class Deduped:
     gaps: Gaps
 
 
-@njit(cache=True)
+@kernel
 def _judge(
     device: I32, boot: I32, seq: I64, entry_of: I32, boot_of: I32, high: I64, bits: U64, count: int, duplicate: Mask,
     gap: I64,

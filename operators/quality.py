@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel
 from operators.definition import TwinType
 from operators.types import F64, I32, I64, NO_TIME, TICK, U8, Batch, Mask, Quality, State
 
@@ -24,7 +24,7 @@ class Assessed:
     applied: Mask
 
 
-@njit(cache=True)
+@kernel
 def _assess(
     series: I32, ts: I64, value: F64, quality: U8, low: F64, high: F64, stuck_after: I64, held: F64, since: I64
 ) -> None:

@@ -8,20 +8,21 @@ is late on arrival (ts < W) passes on at once, marked Quality.LATE; all others l
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.errors import StateError
 from operators.types import F64, I64, Batch, Quality, Rows, State
 from operators.watermark import Watermarks, _observe, _tick, grown
 
 _LATE = int(Quality.LATE)
 _NONE = -1
+_NEVER = np.iinfo(np.int64).max
 # columns of a held row; NUMBER counts the rows ever taken, so that no two rows are equal
 TS, SEQ, OFFSET, NUMBER, ARRIVAL, SERIES, BOOT, QUALITY = range(8)
 CHILD, SIBLING = 0, 1
 
 
-@njit(cache=True)
+@part
 def _meld(held: I64, link: I64, a: int, b: int) -> int:
     """The earlier of two heaps with the other one as its first child; _NONE is the empty heap."""
     if a == _NONE:
@@ -38,7 +39,7 @@ def _meld(held: I64, link: I64, a: int, b: int) -> int:
     return a
 
 
-@njit(cache=True)
+@part
 def _without_root(held: I64, link: I64, root: int) -> int:
     """The heap of all but its root: children melded in pairs, then from the last pair to the first.
 
@@ -65,14 +66,14 @@ def _without_root(held: I64, link: I64, root: int) -> int:
     return heap
 
 
-@njit(cache=True)
+@part
 def _add(held: I64, link: I64, root: I64, d: int, node: int) -> None:
     link[node, CHILD] = _NONE
     link[node, SIBLING] = _NONE
     root[d] = _meld(held, link, root[d], node)
 
 
-@njit(cache=True)
+@part
 def _release(held: I64, link: I64, root: I64, d: int, w: int, out: I64, filled: int) -> int:
     """Write the held rows of device d with ts < w to `out`, in order; returns the new `filled`."""
     while root[d] != _NONE and held[root[d], TS] < w:
@@ -82,7 +83,14 @@ def _release(held: I64, link: I64, root: I64, d: int, w: int, out: I64, filled: 
     return filled
 
 
-@njit(cache=True)
+@kernel
+def _release_all(held: I64, link: I64, root: I64, devices: int, out: I64) -> None:
+    filled = 0
+    for d in range(devices):
+        filled = _release(held, link, root, d, _NEVER, out, filled)
+
+
+@kernel
 def _push(
     signals: int,
     wait: int,
@@ -119,7 +127,7 @@ def _push(
     return filled
 
 
-@njit(cache=True)
+@kernel
 def _rebuild(signals: int, held: I64, link: I64, root: I64, nodes: Rows) -> None:
     for node in nodes:
         _add(held, link, root, held[node, SERIES] // signals, node)
@@ -186,9 +194,7 @@ class Reorder:
     def finish(self) -> Batch:
         """End of input: the rest, device by device, each in order."""
         out = np.empty(self._free.size - self._n_free, np.int64)
-        filled = 0
-        for d in range(self._marks.devices):
-            filled = _release(self._held, self._link, self._root, d, np.iinfo(np.int64).max, out, filled)
+        _release_all(self._held, self._link, self._root, self._marks.devices, out)
         return self._take_out(out)
 
     def snapshot(self) -> State:

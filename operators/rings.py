@@ -2,7 +2,6 @@
 
 A series owns one block of 2^k slots, used as a ring; a full block is exchanged for one of twice the size and goes to
 the free list of its size. So memory follows what each series holds, and dropping the oldest sample moves nothing.
-The kernels take few arrays and no tuple of them: counting the references to each costs more than the work itself.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.errors import StateError
 from operators.types import F64, I32, I64, U8, State
 
@@ -98,7 +97,7 @@ def rings_from_state(state: State) -> Rings:
     return rings
 
 
-@njit(cache=True)
+@kernel
 def _pack(key: I64, value: F64, block: I64, count: I64, to_key: I64, to_value: F64) -> None:
     k = 0
     for s in range(count.size):
@@ -108,7 +107,7 @@ def _pack(key: I64, value: F64, block: I64, count: I64, to_key: I64, to_value: F
             k += 1
 
 
-@njit(cache=True)
+@kernel
 def _unpack(key: I64, value: F64, block: I64, from_key: I64, from_value: F64) -> None:
     k = 0
     for s in range(len(block)):
@@ -117,17 +116,17 @@ def _unpack(key: I64, value: F64, block: I64, from_key: I64, from_value: F64) ->
             k += 1
 
 
-@njit(cache=True)
+@part
 def _slot(block: I64, s: int, i: int) -> int:
     return int(block[s, BASE] + ((block[s, HEAD] + i) & (block[s, SIZE] - 1)))
 
 
-@njit(cache=True)
+@part
 def _put(key: I64, value: F64, slot: int, ts: int, x: float, seq: int) -> None:
     key[slot, TS], key[slot, SEQ], value[slot] = ts, seq, x
 
 
-@njit(cache=True)
+@part
 def _grow(key: I64, value: F64, block: I64, free: I64, s: int) -> bool:
     """Moves series s into a block of twice the size; False when the arena has no room for it."""
     old = block[s, SIZE]
@@ -153,7 +152,7 @@ def _grow(key: I64, value: F64, block: I64, free: I64, s: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@part
 def _insert(key: I64, value: F64, block: I64, free: I64, s: int, ts: int, x: float, seq: int, cell: int) -> bool:
     """Puts a sample in its place by time; of equal times the larger seq stays, else the later call.
 
@@ -192,7 +191,7 @@ def _insert(key: I64, value: F64, block: I64, free: I64, s: int, ts: int, x: flo
     return True
 
 
-@njit(cache=True)
+@part
 def _drop_before(key: I64, block: I64, s: int, ts: int) -> None:
     """Forgets the samples of a series older than ts."""
     while block[s, HELD] > 0 and key[_slot(block, s, 0), TS] < ts:
@@ -200,7 +199,7 @@ def _drop_before(key: I64, block: I64, s: int, ts: int) -> None:
         block[s, HELD] -= 1
 
 
-@njit(cache=True)
+@part
 def _drop_hidden(key: I64, block: I64, s: int, ts: int) -> None:
     """Forgets what lies before the newest sample at or before ts."""
     while block[s, HELD] > 1 and key[_slot(block, s, 1), TS] <= ts:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.types import F64, I32, I64, NO_TIME, U8, Mask, Quality, Rows
 
 ABOVE, BELOW, ABSENT = range(3)
@@ -85,7 +85,7 @@ def new_phases(devices: int, rules: int) -> Phases:
     )
 
 
-@njit(cache=True)
+@kernel
 def run(t: Table, s: Phases, devices: int, x: Columns, start: int, worst: int, out: Events) -> tuple[int, int]:
     """Rows from `start` on until `out` might not hold the next one's events; (row to go on at, events written)."""
     k = 0
@@ -117,7 +117,7 @@ def run(t: Table, s: Phases, devices: int, x: Columns, start: int, worst: int, o
     return x.series.size, k
 
 
-@njit(cache=True)
+@part
 def _silence(t: Table, s: Phases, x: Columns, i: int, dev: int, out: Events, k: int) -> int:
     for r in t.absent:
         if s.phase[dev, r] != RAISED and x.arrival[i] - s.arrival[dev, r] >= t.hold_ns[r]:
@@ -128,7 +128,7 @@ def _silence(t: Table, s: Phases, x: Columns, i: int, dev: int, out: Events, k: 
     return k
 
 
-@njit(cache=True)
+@part
 def _present(s: Phases, x: Columns, i: int, dev: int, r: int, out: Events, k: int) -> int:
     s.arrival[dev, r] = max(s.arrival[dev, r], x.arrival[i])
     s.newest[dev, r] = max(s.newest[dev, r], x.ts[i])
@@ -138,7 +138,7 @@ def _present(s: Phases, x: Columns, i: int, dev: int, r: int, out: Events, k: in
     return k
 
 
-@njit(cache=True)
+@part
 def _limit(t: Table, s: Phases, x: Columns, i: int, dev: int, r: int, out: Events, k: int) -> int:
     sign = 1.0 if t.kind[r] == ABOVE else -1.0
     beyond = sign * (x.value[i] - t.limit[r])
@@ -160,7 +160,7 @@ def _limit(t: Table, s: Phases, x: Columns, i: int, dev: int, r: int, out: Event
     return k
 
 
-@njit(cache=True)
+@part
 def _write(
     s: Phases, x: Columns, i: int, dev: int, r: int, up: bool, ts: int, value: float, out: Events, k: int
 ) -> int:

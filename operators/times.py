@@ -11,8 +11,8 @@ from datetime import date
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.types import I64
 
 MAX_TIME_NS = 9_214_646_400 * 1_000_000_000
@@ -81,7 +81,7 @@ def nanos_of_text(text: str) -> int | None:
     return _checked(seconds * 1_000_000_000 + int((match[7] or "0")[:9].ljust(9, "0")))
 
 
-@njit(cache=True, _nrt=False)
+@part
 def nanos_of_digits(whole: Int, fraction: Int, digits: int) -> Int:
     """Nanoseconds of whole.fraction, the fraction with so many digits (at most 18); 0 where it is no time.
 
@@ -106,7 +106,7 @@ def nanos_of_digits(whole: Int, fraction: Int, digits: int) -> Int:
     return whole * unit + fraction
 
 
-@njit(cache=True, _nrt=False)
+@kernel
 def _nanos_of_column(raw: I64, out: I64) -> int:
     for i in range(raw.size):
         out[i] = nanos_of_digits(raw[i], 0, 0) if raw[i] > 0 else 0

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.definition import TwinType
 from operators.errors import StateError
 from operators.merge_patch import Json
@@ -254,7 +254,7 @@ def _number(x: float) -> float | None:
     return float(x) if math.isfinite(x) else None
 
 
-@njit(cache=True)
+@part
 def _slope(key: I64, value: F64, block: I64, s: int) -> float:
     """Per second, between the oldest and the newest sample that a series holds; NaN with fewer than two."""
     if block[s, HELD] < 2:
@@ -263,7 +263,7 @@ def _slope(key: I64, value: F64, block: I64, s: int) -> float:
     return float((value[new] - value[old]) / ((key[new, TS] - key[old, TS]) * 1e-9))
 
 
-@njit(cache=True)
+@kernel
 def _apply(
     lane: I64, lookback: int, latest: I64, reported: F64, flags: U8, revision: I64, velocity: F64,
     key: I64, value: F64, block: I64, free: I64,

@@ -7,13 +7,13 @@ W >= x closes x; a sample with ts < W is late. W never goes back.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import part
 from operators.errors import StateError
 from operators.types import I64, NO_TIME, State
 
 
-@njit(cache=True)
+@part
 def _observe(w: I64, last_arrival: I64, d: int, ts: int, arrival: int, wait: int) -> bool:
     """Take a sample of device d into account, before anything else is done with it; True if W moved."""
     if arrival > last_arrival[d]:
@@ -24,7 +24,7 @@ def _observe(w: I64, last_arrival: I64, d: int, ts: int, arrival: int, wait: int
     return False
 
 
-@njit(cache=True)
+@part
 def _tick(w: I64, last_arrival: I64, n_devices: int, arrival: int, wait: int, idle_timeout: int) -> None:
     """W >= arrival - wait for every device from which nothing came for idle_timeout; the same tick twice is one."""
     for d in range(n_devices):

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from operators.compiled import kernel, part
 from operators.types import F64, I32, I64, NO_TIME, Mask
 from operators.watermark import _observe, _tick
 
@@ -73,7 +73,7 @@ class Rows(NamedTuple):
     offset: I64
 
 
-@njit(cache=True)
+@part
 def _add(key: I64, acc: F64, i: int, ts: int, x: float) -> None:
     """One more sample. Welford, Technometrics 4(3), 1962, on differences to the first sample.
 
@@ -97,7 +97,7 @@ def _add(key: I64, acc: F64, i: int, ts: int, x: float) -> None:
         acc[i, HIGH] = x
 
 
-@njit(cache=True)
+@part
 def _open(key: I64, acc: F64, i: int, start: int, ts: int, x: float) -> None:
     key[i, START] = start
     key[i, FIRST_TS] = ts
@@ -110,7 +110,7 @@ def _open(key: I64, acc: F64, i: int, start: int, ts: int, x: float) -> None:
     acc[i, HIGH] = x
 
 
-@njit(cache=True)
+@part
 def _emit(
     plan: Plan, at: Windows, i: int, final: bool, revise: bool, offset: int, row: int, out: Emitted, filled: int
 ) -> int:
@@ -140,7 +140,7 @@ def _emit(
     return filled + 1
 
 
-@njit(cache=True)
+@part
 def _close(plan: Plan, at: Windows, d: int, offset: int, row: int, out: Emitted, filled: int) -> int:
     """Emit what W of device d has passed, by window end, then series; returns the new `filled`."""
     w = at.w[d]
@@ -172,7 +172,7 @@ def _close(plan: Plan, at: Windows, d: int, offset: int, row: int, out: Emitted,
     return filled
 
 
-@njit(cache=True)
+@part
 def _insert(
     plan: Plan, at: Windows, s: int, ts: int, x: float, offset: int, row: int, out: Emitted, filled: int
 ) -> tuple[bool, int]:
@@ -197,7 +197,7 @@ def _insert(
     return taken, filled
 
 
-@njit(cache=True)
+@kernel
 def _push(
     plan: Plan, at: Windows, rows: Rows, devices: int, row: int, taken: Mask, late: Mask, out: Emitted, filled: int
 ) -> tuple[int, int]:
@@ -231,7 +231,7 @@ def _push(
     return row, filled
 
 
-@njit(cache=True)
+@kernel
 def _finish(plan: Plan, at: Windows, devices: int, offset: int, out: Emitted) -> int:
     """Emit all open windows as final, slot by slot; returns their number."""
     filled = 0

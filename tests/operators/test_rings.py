@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators.compiled import kernel
 from operators.rings import (
     HELD,
     Rings,
@@ -18,17 +19,18 @@ from operators.rings import (
 )
 
 SERIES = 3
+insert, slot, drop_before = kernel(_insert), kernel(_slot), kernel(_drop_before)
 STEPS = st.lists(st.tuples(st.integers(0, SERIES - 1), st.integers(0, 60), st.integers(-1, 2)), max_size=120)
 
 
 def put(rings: Rings, series: int, ts: int, seq: int, value: float) -> Rings:
-    while not _insert(*rings, series, ts, value, seq, 0):
+    while not insert(*rings, series, ts, value, seq, 0):
         rings = more_slots(rings)
     return rings
 
 
 def held(rings: Rings, series: int) -> list[tuple[int, int, float]]:
-    slots = [_slot(rings.block, series, i) for i in range(rings.block[series, HELD])]
+    slots = [slot(rings.block, series, i) for i in range(rings.block[series, HELD])]
     return [(int(rings.key[x, 0]), int(rings.key[x, 1]), float(rings.value[x])) for x in slots]
 
 
@@ -44,7 +46,7 @@ def test_each_series_is_sorted_whatever_grows_drops_and_reuses_blocks_beside_it(
         if ts not in plain[series] or seq >= plain[series][ts][0]:
             plain[series][ts] = seq, float(row)
         if row % 40 == 39:
-            _drop_before(rings.key, rings.block, series, 30)
+            drop_before(rings.key, rings.block, series, 30)
             plain[series] = {t: x for t, x in plain[series].items() if t >= 30}
     for again in (rings, rings_from_state(rings_state(rings, SERIES))):
         assert [held(again, s) for s in range(SERIES)] == [

@@ -3,9 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators.compiled import kernel
 from operators.errors import StateError
 from operators.types import NO_TIME
 from operators.watermark import Watermarks, _observe, _tick
+
+observe_row, tick_all = kernel(_observe), kernel(_tick)
 
 
 def marks(devices: int, *, wait: int = 5, idle: int = 100) -> Watermarks:
@@ -15,11 +18,11 @@ def marks(devices: int, *, wait: int = 5, idle: int = 100) -> Watermarks:
 
 
 def observe(held: Watermarks, d: int, ts: int, arrival: int) -> bool:
-    return _observe(held.w, held.last_arrival, d, ts, arrival, held.wait_ns)
+    return observe_row(held.w, held.last_arrival, d, ts, arrival, held.wait_ns)
 
 
 def tick(held: Watermarks, arrival: int) -> list[int]:
-    _tick(held.w, held.last_arrival, held.devices, arrival, held.wait_ns, held.idle_timeout_ns)
+    tick_all(held.w, held.last_arrival, held.devices, arrival, held.wait_ns, held.idle_timeout_ns)
     return [int(w) for w in held.w[: held.devices]]
 
 
