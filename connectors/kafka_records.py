@@ -113,22 +113,24 @@ def read_back(bootstrap: str, topic: str, partitions: int, *, look_back_ns: int)
     """The newest records of each partition: at least all that arrived up to `look_back_ns` before the newest one.
 
     Returns:
-        The records, in the order of each partition; and the arrival up to which older ones may exist, 0 where all
-        there ever were are read.
+        The records, in the order of each partition; and the arrival up to which the topic may hold more, 0 where all it
+        holds is read. What retention deleted does not count.
 
     Raises:
         ReadBackError: the broker does not answer.
     """
     bounds = _bounds(bootstrap, [(topic, p) for p in range(partitions)])
     step = FIRST_BACK
-    starts = {s: max(first, end - step) for s, (first, end) in bounds.items() if first < end}
+    left = {s: max(first, end - step) for s, (first, end) in bounds.items() if first < end}
+    starts: dict[Source, int] = {}
     found: dict[Source, list[Got]] = {}
-    while starts:
-        found |= _read_to_end(bootstrap, starts)
+    while left:
+        starts |= left
+        found |= _read_to_end(bootstrap, left)
         step *= 4
-        short = {s: at for s, at in starts.items() if at > bounds[s][0] and not _covers(found[s], look_back_ns)}
-        starts = {s: max(bounds[s][0], bounds[s][1] - step) for s in short}
-    cut = [rows[0].arrival_ns for rows in found.values() if rows and rows[0].offset > 0]
+        short = [s for s, at in left.items() if at > bounds[s][0] and not _covers(found[s], look_back_ns)]
+        left = {s: max(bounds[s][0], bounds[s][1] - step) for s in short}
+    cut = [rows[0].arrival_ns for s, rows in found.items() if starts[s] > bounds[s][0]]
     return [got for rows in found.values() for got in rows], max(cut, default=0)
 
 

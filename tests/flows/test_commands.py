@@ -178,6 +178,12 @@ def test_answers_of_unknown_commands_and_of_other_devices_are_dead_letters(valve
     assert "effect" not in valves.stages(command)
 
 
+def test_a_demand_for_a_check_that_does_not_exist_stops_the_flow_at_once(valves: Valves) -> None:
+    with valves.flow(TWINFLOW_GATE_REQUIRED="rolle") as process:
+        assert process.wait(AWAIT_SECS) == 1
+    assert "TWINFLOW_GATE_REQUIRED: 'rolle' is no slot of the gate; there are signature" in valves.log.read_text()
+
+
 def test_a_second_copy_takes_over_goes_on_where_the_first_stood_and_fences_it(
     valves: Valves, flow: subprocess.Popen[bytes]
 ) -> None:
