@@ -87,6 +87,12 @@ def test_importing_the_column_types_loads_numpy_and_nothing_heavier() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_command_gate_starts_without_kernels_arrow_or_a_dataflow() -> None:
+    code = "import sys, flows.commands; sys.exit(','.join({'numba', 'pyarrow', 'bytewax', 'chdb'} & set(sys.modules)) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_no_type_check_is_silenced() -> None:
     marker = "type: " + "ignore"
     assert [str(p.relative_to(ROOT)) for p in sources(*ROOMS, "tests") if marker in p.read_text()] == []
