@@ -15,7 +15,7 @@ from operators.command_records import ENDS, Event
 from operators.definition import SECOND
 from operators.errors import ContractError
 from operators.gate import Gate
-from tests.operators.test_gate import T0, type_of
+from tests.operators.gate_cases import T0, type_of
 
 GOOD: dict[str, Any] = {
     "id": "c-1",
