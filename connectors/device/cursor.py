@@ -36,7 +36,9 @@ class Cursor:
             self.write()
 
     def write(self) -> None:
-        """Write the attributes down; they outlive the process from now on."""
+        """Write the attributes down; they outlive the process from now on. Nothing once it is closed."""
+        if self._fd < 0:
+            return
         self._turn += 1
         slot = _SLOT.pack(self._turn, self.done_below, self.dropped, self.damaged, 0)[:-4]
         os.lseek(self._fd, _STRIDE * (self._turn % 2), os.SEEK_SET)
@@ -44,8 +46,11 @@ class Cursor:
 
     def sync(self) -> None:
         """Have what was written outlive a loss of power."""
-        os.fsync(self._fd)
+        if self._fd >= 0:
+            os.fsync(self._fd)
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -66,7 +66,9 @@ def producer(bootstrap: str, client: str, kafka: Mapping[str, Any]) -> Any:
         "linger_ms": 5,
         "allow_auto_create_topics": False,
     }
-    return KafkaProducer(**{**_SHARED, **own, **kafka})
+    made: Any = KafkaProducer(**{**_SHARED, **own, **kafka})
+    made._unregister_cleanup()  # at the exit of the program it would be closed before us, with records still waiting
+    return made
 
 
 def end(producer: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from . import link
@@ -33,6 +33,7 @@ class Listener:
         topic: topic of commands.
         positions: where to go on, by partition; a partition without one is read from now on.
         client, kafka: see `Outbox`.
+        begins: called with partition and offset where one is read for the first time.
 
     Attributes:
         found: what came; `arrived` is set when something was put there, `ready` when all from then on will be.
@@ -46,11 +47,12 @@ class Listener:
         *,
         client: str,
         kafka: Mapping[str, Any],
+        begins: Callable[[int, int], None] = lambda _partition, _offset: None,
     ) -> None:
         self.found: queue.SimpleQueue[Arrived] = queue.SimpleQueue()
         self.ready, self.arrived = threading.Event(), threading.Event()
         self._bootstrap, self._topic, self._client, self._kafka = bootstrap, topic, client, kafka
-        self._positions = dict(positions)
+        self._positions, self._begins = dict(positions), begins
         self._devices: dict[bytes, str] = {}
         self._told = False
         self._changed, self._stop = threading.Event(), threading.Event()
@@ -96,11 +98,11 @@ class Listener:
 
     def _listen(self, consumer: Any) -> None:
         self._changed.set()
-        self._told = False
         while not self._stop.is_set():
             if self._changed.is_set():
                 self._changed.clear()
                 self._assign(consumer)
+                self._told = False
                 self.ready.set()
             polled = consumer.poll(timeout_ms=POLL_MS)
             any_of_ours = False
@@ -124,7 +126,9 @@ class Listener:
         assigned = [TopicPartition(self._topic, partition) for partition in wanted]
         fresh = [at for at in assigned if at.partition not in self._positions]
         if fresh:
-            self._positions.update({at.partition: end for at, end in consumer.end_offsets(fresh).items()})
+            for at, end in consumer.end_offsets(fresh).items():
+                self._begins(at.partition, end)
+                self._positions[at.partition] = end
         consumer.assign(assigned)
         for at in assigned:
             consumer.seek(at, self._positions[at.partition])

@@ -96,19 +96,20 @@ class Outbox:
         while not self._stop.is_set():
             try:
                 self._tick()
+                for queue in self._queues:
+                    queue.settle()
                 if self._producer is None and not self._connect():
                     continue
                 self._woken.clear()
                 sent = self._pump()
-                for queue in self._queues:
-                    queue.settle()
                 if self._broken is not None:
                     self._start_over()
                 elif not sent:
                     self._woken.wait(IDLE_SECS)
-            except Exception:
-                log.exception("device: sending failed; it goes on in %g s", RETRY_SECS)
-                self._stop.wait(RETRY_SECS)
+            except Exception as error:
+                log.exception("sending failed; it starts anew in %g s", RETRY_SECS)
+                self._broken = error
+                self._start_over()
         self._drop_producer()
 
     def _connect(self) -> bool:
@@ -154,13 +155,17 @@ class Outbox:
             self._flying_bytes += record.size
         try:
             future = self._producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
-        except (KafkaTimeoutError, MessageSizeTooLargeError) as error:
+        except MessageSizeTooLargeError as error:
             self._landed(record)
-            if isinstance(error, MessageSizeTooLargeError):
-                self._refuse(queue, at, record, error)
-                return True
+            self._refuse(queue, at, record, error)
+            return True
+        except KafkaTimeoutError as error:
+            self._landed(record)
             self._tell("topic %s cannot be reached: %s; %d records wait", record.topic, error, self.waiting)
             return False
+        except BaseException:
+            self._landed(record)
+            raise
         future.add_callback(self._delivered, queue, at, record)
         future.add_errback(self._failed, queue, at, record)
         return True
@@ -204,7 +209,10 @@ class Outbox:
     def _drop_producer(self) -> None:
         producer, self._producer, self.connected = self._producer, None, False
         if producer is not None:
-            link.end(producer)
+            try:
+                link.end(producer)
+            except Exception as error:
+                log.warning("a producer could not be ended: %s", error)
 
     def _tell(self, text: str, *values: object) -> None:
         """At once, then at most each minute."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
@@ -61,7 +62,7 @@ class Spool:
         self._retired: list[int] = []  # descriptors of former segments, to be synced and closed
         self._unsynced = self._changed = 0
         self._synced_at = 0.0
-        self._fd = -1
+        self._fd, self._closed = -1, False
         self._reader: Reader | None = None
         self._reading = Segment(-1, folder)
         self._read_next = 0
@@ -168,14 +169,16 @@ class Spool:
         self._cursor.sync()
 
     def close(self) -> None:
-        """Write everything down and close the files."""
+        """Write everything down and close the files; what is appended later is refused, or counted as dropped."""
         self._unsynced, self._synced_at = self._unsynced + 1, 0.0
         self.settle()
         with self._lock:
-            if self._reader is not None:
-                self._reader.close()
-            if self._fd >= 0:
-                os.close(self._fd)
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                reader.close()
+            fd, self._fd, self._closed = self._fd, -1, True
+            if fd >= 0:
+                os.close(fd)
             self._cursor.close()
 
     def roll(self) -> None:
@@ -206,6 +209,8 @@ class Spool:
                     break
 
     def _write(self, frame: bytes, record: Record) -> None:
+        if self._closed:
+            raise OSError(errno.EBADF, "the spool is closed")
         if not self._segments or self._sizes[self._segments[-1].first] + len(frame) > self._segment_bytes:
             self.roll()
         last = self._segments[-1]
@@ -219,7 +224,7 @@ class Spool:
                 with suppress(OSError):
                     os.ftruncate(self._fd, self._sizes[last.first])
         if written != len(frame):
-            raise OSError(28, "no space left for a record of the spool")
+            raise OSError(errno.ENOSPC, "no space left for a record of the spool")
         self._sizes[last.first] += len(frame)
         self._unsynced += 1
         if record.topic:

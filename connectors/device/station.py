@@ -100,7 +100,9 @@ class Station:
         self._outbox = Outbox(
             bootstrap, [self._answers, self._waiting], client=client, kafka=settings, tick=self._samples.tick
         )
-        self._listener = Listener(bootstrap, commands_topic, journal.positions, client=client, kafka=settings)
+        self._listener = Listener(
+            bootstrap, commands_topic, journal.positions, client=client, kafka=settings, begins=journal.moved
+        )
         self._handlers = Handlers(
             self._listener, journal, now_ns=self.clock.now_ns, wake=self._outbox.wake, thread=handlers == "thread"
         )

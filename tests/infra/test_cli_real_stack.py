@@ -173,6 +173,8 @@ def test_a_run_tells_when_its_first_page_was_there_and_what_it_saw(twinflow: Com
         url = twinflow.await_ready()["url"]
         until(lambda: len(page(url, "/api/twins")) == 27, "all simulated and recorded devices")
         until(lambda: bool(page(url, "/api/alarms")), "the alarm of the machine that breaks")
+        broken = "the rule asked, the gate sent, the machine obeyed, and the alarm returned"
+        until(lambda: "vibration_high" in {a["source"] for a in page(url, "/api/alarms?state=returned")}, broken)
         up.send_signal(signal.SIGTERM)
         out, _ = up.communicate(timeout=60)
     told = json.loads(out)
@@ -182,6 +184,7 @@ def test_a_run_tells_when_its_first_page_was_there_and_what_it_saw(twinflow: Com
     assert told["samples"] > 1000
     assert told["ledger_balance"] == 0
     assert told["alerts"] >= 1
+    assert told["commands_acknowledged"] >= 1
     assert told["rss_mb"] > 0
 
 

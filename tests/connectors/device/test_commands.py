@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +163,17 @@ def test_a_device_without_a_memory_hears_only_what_is_sent_after_it_began_to_lis
         bench.send(after)
         assert bench.ended(after) == [("done", "goes to 2 rpm")]
     assert said(bench.broker, bench.acks, before) == []
+
+
+def test_a_device_with_a_spool_hears_what_was_sent_while_it_was_away_also_when_it_never_had_a_command(
+    bench: Bench, tmp_path: Path
+) -> None:
+    with bench.gateway(spool=tmp_path) as gateway:
+        assert gateway.wait_ready(60)
+    given = command("pump-7", "set_speed", arguments={"speed_rpm": 4}, wait_secs=300)
+    bench.send(given)
+    with bench.gateway(spool=tmp_path):
+        assert bench.ended(given) == [("done", "goes to 4 rpm")]
 
 
 def test_a_device_that_joins_later_is_heard_too(bench: Bench, listening: Gateway) -> None:

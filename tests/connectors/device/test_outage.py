@@ -173,6 +173,18 @@ def test_a_device_that_is_killed_while_it_sends_repeats_only_what_telemetry_reco
     assert found.dead == []
 
 
+def test_a_program_that_just_ends_has_sent_everything(server: BrokerProcess, tmp_path: Path) -> None:
+    bootstrap = server.broker.bootstrap
+    for n, spool in enumerate((None, str(tmp_path))):
+        topic = new_topic(bootstrap)
+        program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from connectors.device import Device; "
+        program += f"pump = Device('pump-7', {bootstrap!r}, topic={topic!r}, spool={spool!r}); "
+        program += "[pump.send({'n': n}) for n in range(2000)]"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90)
+        assert (done.returncode, done.stderr) == (0, ""), n
+        assert read(bootstrap, topic).of("pump-7", "n") == [float(n) for n in range(2000)]
+
+
 def test_a_command_is_acted_on_once_over_kills_and_its_answer_is_never_lost(
     server: BrokerProcess, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -208,6 +209,52 @@ def test_a_new_segment_begins_with_what_it_needs_to_be_read_alone(tmp_path: Path
     assert len(files) > 3
     spool.close()
     assert all(list(records(path))[:2] == opening for path in files)
+
+
+def test_answers_reach_the_disk_at_once_and_samples_when_they_settle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def seen(fd: int) -> None:
+        synced.append(fd)
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    answers, samples = Spool(tmp_path / "answers", sync_each=True), Spool(tmp_path / "samples", max_bytes=1 << 20)
+    samples.append(record(0))
+    assert synced == []
+    samples.settle()
+    assert len(synced) == 2  # the records, then how far they are done
+    samples.append(record(1))
+    samples.settle()
+    assert len(synced) == 2  # not yet a second later
+    answers.append(record(0))
+    assert len(synced) >= 3
+    answers.close()
+    samples.close()
+
+
+def test_a_closed_spool_writes_nothing_more_whoever_has_its_files_now(tmp_path: Path) -> None:
+    answers, samples = Spool(tmp_path / "a"), Spool(tmp_path / "s", max_bytes=1 << 20)
+    for spool in (answers, samples):
+        spool.append(record(0))
+        spool.close()
+    other = tmp_path / "other"
+    with other.open("wb"), other.open("wb"), other.open("wb"):  # these have the descriptors now
+        with pytest.raises(OSError, match="the spool is closed"):
+            answers.append(record(1))
+        samples.append(record(1))
+        for spool in (answers, samples):
+            spool.done(0)
+            spool.settle()
+            spool.close()
+    assert other.read_bytes() == b""
+    assert samples.dropped == 1
+    again = Spool(tmp_path / "a")
+    assert taken(again) == [0]
+    again.close()
 
 
 def test_one_process_has_the_folder_until_it_ends_however_it_ends(tmp_path: Path) -> None:
