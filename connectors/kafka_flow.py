@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -20,10 +20,10 @@ from kafka import KafkaConsumer, TopicPartition
 
 from connectors.kafka_columns import ColumnConsumer, OffsetAheadError
 from connectors.kafka_commit import CommitPool, Merge, Outbox, Record, Settled, ShardTransactions
+from connectors.shards import SHARDS
 from operators.errors import TwinflowError
 from operators.frames import Frames
 
-SHARDS = ("00bg", "01ae", "02bd", "03gb", "04ac", "05bf", "06ac", "07aa", "08af", "09bh", "10gh", "11ah")
 IDLE = timedelta(milliseconds=2)
 POLL_MS, POLL_PAUSE_SECS = 50, 0.001
 """An idle worker waits in the consumer, which returns as soon as anything comes; a poll costs 1 ms of CPU."""
@@ -34,19 +34,23 @@ log = logging.getLogger("twinflow.kafka")
 class Worker:
     """What the parts of one process share: the consumer, the transactions, and the order to drain.
 
-    One worker thread per process; scale by processes.
+    One worker thread per process; scale by processes, each with shards of its own.
 
     Args:
         bootstrap: host:port of a broker.
         topic: the topic the shards read.
+        partitions: whose shards this process works on.
         group: consumer group and prefix of the transactional ids.
 
     Attributes:
         merge: makes records of the parts of an epoch (`Settled.part`), set before the first transaction.
     """
 
-    def __init__(self, bootstrap: str, *, topic: str, group: str) -> None:
+    def __init__(
+        self, bootstrap: str, *, topic: str, group: str, partitions: Sequence[int] = range(len(SHARDS))
+    ) -> None:
         self.bootstrap, self.topic, self.group = bootstrap, topic, group
+        self.partitions = tuple(partitions)
         self.drain = threading.Event()
         self.pool = CommitPool()
         self.transactional = False
@@ -67,6 +71,11 @@ class Worker:
             raise TwinflowError("two worker threads in one process would share a consumer; start more processes")
         self._resume[partition] = resume
         self._queues[partition] = deque()
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of the shards of this process, in the order of their partitions."""
+        return [SHARDS[p] for p in self.partitions]
 
     def take(self, partition: int) -> list[Frames]:
         """What has been fetched for a partition; polls the broker only when nothing waits for anyone."""
@@ -133,6 +142,12 @@ class Worker:
         )
         if committed < first:
             log.error("%s: %d records were deleted by retention before they were read", place, first - committed)
+        if first > 0 and not self.may_rebuild(partition):
+            raise StateGoneError(topic=self.topic, partition=partition, committed=committed, first=first)
+
+    def may_rebuild(self, _partition: int) -> bool:
+        """Whether a shard without state may start from input that is not whole any more."""
+        return True
 
     def _cut(self, frames: Frames) -> Iterable[Frames]:
         """Cut where the committed output ends, so that a replayed batch is either all delivered or all new."""
@@ -158,6 +173,17 @@ def offset_bounds(bootstrap: str, topic: str, partitions: list[int]) -> dict[int
     finally:
         consumer.close()
     return {tp.partition: (first[tp], end[tp]) for tp in places}
+
+
+class StateGoneError(TwinflowError):
+    """A shard has no state and its input is no longer whole: what it would say now could differ from what it said."""
+
+    def __init__(self, *, topic: str, partition: int, committed: int, first: int) -> None:
+        super().__init__(
+            f"{topic}/{partition}: results are committed up to offset {committed}, the state of shard "
+            f"{SHARDS[partition]} is gone, and the input before offset {first} was deleted: put the state back "
+            f"(twinflow savepoint --restore NAME), or give it up: twinflow flow reset telemetry --yes"
+        )
 
 
 class _ShardPart(StatefulSourcePartition[tuple[str, Frames], int | None]):
@@ -193,7 +219,7 @@ class ShardSource(FixedPartitionedSource[tuple[str, Frames], int | None]):
         self._worker = worker
 
     def list_parts(self) -> list[str]:
-        return list(SHARDS)
+        return self._worker.shards
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> _ShardPart:
         return _ShardPart(self._worker, for_part, resume_state)
@@ -223,10 +249,10 @@ class CommittedSink(FixedPartitionedSink[Settled, None]):
         worker.transactional = True
 
     def list_parts(self) -> list[str]:
-        return list(SHARDS)
+        return self._worker.shards
 
     def part_fn(self, item_key: str) -> int:
-        return SHARDS.index(item_key)
+        return self._worker.shards.index(item_key)
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _CommittedPart:
         return _CommittedPart(self._worker, for_part)
@@ -248,16 +274,16 @@ class LiveSink(FixedPartitionedSink[list[Record], None]):
     """The live path: sent at once by one idempotent producer; ids are deterministic, so receivers drop repeats."""
 
     def __init__(self, worker: Worker) -> None:
-        self._bootstrap = worker.bootstrap
+        self._worker = worker
         self._out: Outbox | None = None
 
     def list_parts(self) -> list[str]:
-        return list(SHARDS)
+        return self._worker.shards
 
     def part_fn(self, item_key: str) -> int:
-        return SHARDS.index(item_key)
+        return self._worker.shards.index(item_key)
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _LivePart:
         if self._out is None:
-            self._out = Outbox({"bootstrap.servers": self._bootstrap, "linger.ms": 0}, shard="live")
+            self._out = Outbox({"bootstrap.servers": self._worker.bootstrap, "linger.ms": 0}, shard="live")
         return _LivePart(self._out)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from connectors.shards import SHARDS
 from operators.errors import TwinflowError
 
 TWINS = Path(__file__).resolve().parent.parent / "models" / "twins"
@@ -27,6 +28,7 @@ class FlowSettings:
         epoch_secs: seconds between two commits of the settled path (TWINFLOW_EPOCH_SECS).
         health_port: loopback port of /healthz and /metrics, 0 for none (TWINFLOW_HEALTH_PORT).
         topic, group: what is read, and the consumer group that owns the offsets.
+        process, processes: number of this process among those that share the shards (TWINFLOW_PROCESS, "0/2").
     """
 
     kafka: str
@@ -37,6 +39,13 @@ class FlowSettings:
     health_port: int = 0
     topic: str = "samples"
     group: str = "telemetry"
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def partitions(self) -> list[int]:
+        """Partitions of this process: spread evenly, the same ones for the same number of processes."""
+        return list(range(self.process, len(SHARDS), self.processes))
 
     @staticmethod
     def from_environment(flow: str) -> FlowSettings:
@@ -54,6 +63,7 @@ class FlowSettings:
             epoch_secs = float(epoch)
         except ValueError:
             raise SettingError(f"TWINFLOW_EPOCH_SECS: {epoch!r} is not a number; write seconds, e.g. 1") from None
+        process, processes = _share(os.environ.get("TWINFLOW_PROCESS") or "0/1")
         return FlowSettings(
             kafka=kafka,
             state=Path(data) / "state" / flow,
@@ -63,4 +73,18 @@ class FlowSettings:
             health_port=int(os.environ.get("TWINFLOW_HEALTH_PORT") or 0),
             topic=os.environ.get("TWINFLOW_SAMPLES_TOPIC") or "samples",
             group=flow,
+            process=process,
+            processes=processes,
         )
+
+
+def _share(text: str) -> tuple[int, int]:
+    """Number and count of processes from "0/2".
+
+    >>> _share("1/3")
+    (1, 3)
+    """
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and int(number) < int(count) <= len(SHARDS)):
+        raise SettingError(f"TWINFLOW_PROCESS: {text!r} is not NUMBER/COUNT with NUMBER < COUNT <= {len(SHARDS)}")
+    return int(number), int(count)

@@ -1,4 +1,4 @@
-"""The state folder of a flow: one process at a time, its checkpoints, losses that were accepted, a fresh start."""
+"""The state folder of a flow: one process per shard at a time, losses that were accepted, a fresh start."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bytewax.recovery import init_db_dir
-
+from connectors.shards import SHARDS
+from flows.shard_states import give_up
 from operators.errors import TwinflowError
 
 LOSSES = "accepted-losses.json"
@@ -25,7 +25,7 @@ class FlowRuns(TwinflowError):
 
 
 class StateFolder:
-    """TWINFLOW_DATA/state/<flow>: `recovery/` (Bytewax), `shards/` (state logs), `lock`, accepted losses.
+    """TWINFLOW_DATA/state/<flow>: `shards/` (state logs), `locks/` (who works on a shard), accepted losses.
 
     >>> import tempfile
     >>> state = StateFolder(Path(tempfile.mkdtemp()) / "telemetry")
@@ -36,36 +36,28 @@ class StateFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.recovery, self.shards = folder, folder / "recovery", folder / "shards"
+        self.folder, self.shards, self.locks = folder, folder / "shards", folder / "locks"
 
     @contextmanager
-    def owned(self) -> Iterator[None]:
-        """Hold the folder; the kernel lets go when the process ends, however it ends.
+    def owned(self, shards: Sequence[str] = SHARDS) -> Iterator[None]:
+        """Hold some shards, or all; the kernel lets go when the process ends, however it ends.
 
         Raises:
-            FlowRuns: another process holds it.
+            FlowRuns: another process holds one of them.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                raise FlowRuns(folder=self.folder, pid=file.read()) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        self.locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with ExitStack() as held:
+            for name in shards:
+                file = held.enter_context((self.locks / name).open("a+"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    file.seek(0)
+                    raise FlowRuns(folder=self.folder, pid=file.read()) from error
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
             yield
-
-    def prepare(self) -> Path:
-        """The folder of Bytewax's checkpoints, made whole or not at all."""
-        if not self.recovery.exists():
-            made = self.folder / "recovery.new"
-            shutil.rmtree(made, ignore_errors=True)
-            made.mkdir(mode=0o700)
-            init_db_dir(made, 1)
-            made.rename(self.recovery)
-        return self.recovery
 
     def accepted_losses(self) -> Mapping[int, int]:
         """By partition, the offset before which input may be missing."""
@@ -84,11 +76,11 @@ class StateFolder:
         new.replace(self.folder / LOSSES)
 
     def forget(self) -> None:
-        """Delete checkpoints and state, the checkpoints first: without them nothing else is looked at."""
-        for folder in (self.recovery, self.shards):
-            if folder.exists():
-                gone = folder.with_suffix(".old")
-                shutil.rmtree(gone, ignore_errors=True)
-                folder.rename(gone)
-                shutil.rmtree(gone)
+        """Delete the state of all shards; each is marked, so that it may be rebuilt from what is left of its input."""
+        if self.shards.exists():
+            gone = self.shards.with_suffix(".old")
+            shutil.rmtree(gone, ignore_errors=True)
+            self.shards.rename(gone)
+            shutil.rmtree(gone)
+        give_up(self.shards)
         (self.folder / LOSSES).unlink(missing_ok=True)

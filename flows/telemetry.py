@@ -10,57 +10,43 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 from typing import TypeAlias
 
 from bytewax import operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
-from bytewax.recovery import RecoveryConfig
 from bytewax.testing import run_main
 
 from connectors.kafka_commit import Record, Settled
-from connectors.kafka_flow import SHARDS, CommittedSink, LiveSink, ShardSource, Worker
+from connectors.kafka_flow import CommittedSink, LiveSink, ShardSource, Worker
 from connectors.kafka_wait import wait_for_topic
+from connectors.shards import SHARDS
 from flows.health import serve
 from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
-from flows.shard import Shard
+from flows.shard_states import KeptShard
 from flows.state_folder import StateFolder
 from flows.warm import warm_in_two
 from operators.definition import Fleet
 from operators.definition_yaml import load_fleet
 from operators.errors import TwinflowError
 from operators.frames import Frames
-from operators.state_log import Position, StateLog
 
 Made: TypeAlias = tuple[list[Record], Settled]
-Checkpoint: TypeAlias = tuple[str, int, int]
 STALL_SECS = 10.0
 
 log = logging.getLogger("twinflow.telemetry")
 
 
-class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
-    """One shard inside Bytewax: the core, and the log its snapshots go to.
+class ShardLogic(StatefulBatchLogic[Frames, Made, None]):
+    """One shard inside Bytewax. Bytewax does not tell a logic its key: it learns its shard from the first fetch."""
 
-    Bytewax does not tell a logic its key: a new one learns it from its first fetch, a resumed one from its log's name.
-    """
-
-    def __init__(
-        self, fleet: Fleet, folder: Path, delivered: Mapping[int, int | None], resume: Checkpoint | None
-    ) -> None:
-        self._core = Shard(fleet.type_of)
+    def __init__(self, worker: TelemetryWorker) -> None:
+        self._worker = worker
         self._states = StatePublisher()
-        self._folder = folder
-        self._delivered = delivered
-        self._log: StateLog | None = None
-        if resume is not None:
-            self._log = StateLog(folder, resume[0].partition(".")[0])
-            self._core.restore(self._log.restore(Position(*resume)))
+        self._kept: KeptShard | None = None
 
     def on_batch(self, values: list[Frames]) -> tuple[list[Made], bool]:
         """What the shard makes of each fetch, with the offset it ends at."""
@@ -68,30 +54,29 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, Checkpoint]):
 
     def _one(self, frames: Frames) -> Made:
         partition, shard = frames.partition, SHARDS[frames.partition]
-        if self._log is None:
-            self._log = StateLog(self._folder, shard)
-        out = self._core.push(frames)
+        if self._kept is None:
+            self._kept = self._worker.kept[partition]
+        out = self._kept.core.push(frames)
         self._states.note(out)
         live = live_records(out, shard=shard, partition=partition)
-        if frames.end_offset <= (self._delivered.get(partition) or 0):  # replayed to rebuild state
+        if frames.end_offset <= (self._worker.committed.get(partition) or 0):  # replayed to rebuild state
             return live, Settled(frames.end_offset)
         newest = int(frames.arrival.max(initial=0))
         states = self._states.due(out, newest_arrival_ns=newest, shard=shard, partition=partition)
         return live, Settled(frames.end_offset, states, Fetch.of(out))
 
-    def snapshot(self) -> Checkpoint:
-        """Append what changed to the state log; Bytewax keeps only where it ends."""
-        assert self._log is not None
-        at = self._log.append(self._core.snapshot())
-        return at.file, at.length, at.version
+    def snapshot(self) -> None:
+        """Log what changed; Bytewax itself keeps nothing."""
+        assert self._kept is not None
+        self._kept.append()
 
 
-def build(fleet: Fleet, worker: Worker, state: StateFolder) -> Dataflow:
+def build(worker: TelemetryWorker) -> Dataflow:
     """The dataflow; read it top-down."""
     flow = Dataflow("telemetry")
 
     fetched = op.input("samples", flow, ShardSource(worker))  # (shard, Frames)
-    made = op.stateful_batch("shard", fetched, lambda resume: ShardLogic(fleet, state.shards, worker.committed, resume))
+    made = op.stateful_batch("shard", fetched, lambda _resume: ShardLogic(worker))
     live = op.map_value("live", made, lambda both: both[0])
     settled = op.map_value("settled", made, lambda both: both[1])
 
@@ -100,27 +85,33 @@ def build(fleet: Fleet, worker: Worker, state: StateFolder) -> Dataflow:
     return flow
 
 
-class WatchedWorker(Worker):
-    """A worker that notes when it last asked for input, so that somebody else can tell whether it turns.
+class TelemetryWorker(Worker):
+    """A worker whose shards have state, and which notes when it last asked for input: so somebody else can tell
+    whether it turns. It resumes no earlier than where a person said that what lies before is lost."""
 
-    It resumes no earlier than where a person said that what lies before is lost.
-    """
-
-    def __init__(self, settings: FlowSettings, losses: Mapping[int, int]) -> None:
-        super().__init__(settings.kafka, topic=settings.topic, group=settings.group)
+    def __init__(self, settings: FlowSettings, state: StateFolder, fleet: Fleet) -> None:
+        super().__init__(settings.kafka, topic=settings.topic, group=settings.group, partitions=settings.partitions)
         self.merge = settled_records
         self.turned = 0.0
         self.records = 0
-        self._losses = losses
+        self.kept: dict[int, KeptShard] = {}
+        self._folder, self._type_of, self._losses = state.shards, fleet.type_of, state.accepted_losses()
 
-    def add(self, partition: int, resume: int | None) -> None:
-        """As `Worker.add`."""
+    def prepare(self) -> None:
+        """Fence older copies, side by side (one after the other they take half a second each), then load states."""
+        with ThreadPoolExecutor(len(self.partitions)) as threads:
+            list(threads.map(self.transactions, self.partitions))
+        for p in self.partitions:
+            self.kept[p] = KeptShard(self._type_of, self._folder, p, self.committed[p])
+
+    def add(self, partition: int, _resume: int | None) -> None:
+        """As `Worker.add`, at the offset of the state."""
+        resume = self.kept[partition].resume
         super().add(partition, None if resume is None else max(resume, self._losses.get(partition, 0)))
 
-    def fence(self) -> None:
-        """Start the transactions of all shards side by side: one after the other they would take half a second each."""
-        with ThreadPoolExecutor(len(SHARDS)) as threads:
-            list(threads.map(self.transactions, range(len(SHARDS))))
+    def may_rebuild(self, partition: int) -> bool:
+        """As `Worker.may_rebuild`: where a person gave the state up."""
+        return self.kept[partition].given_up
 
     def take(self, partition: int) -> list[Frames]:
         """As `Worker.take`."""
@@ -140,21 +131,17 @@ class WatchedWorker(Worker):
 def run(settings: FlowSettings) -> None:
     """Run until SIGTERM: then sources stop, windows keep their state, and a last snapshot and commit are made."""
     state = StateFolder(settings.state)
-    worker = WatchedWorker(settings, state.accepted_losses())
+    fleet = load_fleet(settings.fleet, settings.types)
+    worker = TelemetryWorker(settings, state, fleet)
     if settings.health_port:
         serve(settings.health_port, worker.why_not_ready, lambda: {"twinflow_flow_records_total": worker.records})
-    fleet = load_fleet(settings.fleet, settings.types)
     log.info("kernels ready in %.1f s", warm_in_two(settings, list(fleet.types.values())))
     wait_for_topic(settings.kafka, settings.topic, len(SHARDS), stop=worker.drain)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain.set())
-    with state.owned():
-        worker.fence()
-        run_main(
-            build(fleet, worker, state),
-            epoch_interval=timedelta(seconds=settings.epoch_secs),
-            recovery_config=RecoveryConfig(state.prepare(), timedelta(0)),
-        )
+    with state.owned(worker.shards):
+        worker.prepare()
+        run_main(build(worker), epoch_interval=timedelta(seconds=settings.epoch_secs))
 
 
 def main() -> int:

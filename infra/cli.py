@@ -185,6 +185,20 @@ def flow(
     return cli_flow.flow(folders, settings, wish)
 
 
+@app.command(epilog="Example: twinflow savepoint before-upgrade")
+def savepoint(
+    name: Annotated[str | None, typer.Argument(help="Of the savepoint; all are listed when left out.")] = None,
+    restore: Annotated[bool, typer.Option("--restore", help="Put it back in place of the state there is.")] = False,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> int:
+    """Keep a named copy of the state of telemetry, or go back to one; stop the stack first."""
+    from infra.cli_savepoint import savepoint as run
+    from infra.paths import Folders
+
+    return run(Folders.of(data), name, restore=restore, as_json=as_json)
+
+
 @app.command(hidden=True, epilog="Example: twinflow paths --json")
 def paths(as_json: JsonOption = False, data: DataOption = None) -> int:
     """Show where everything lies."""

@@ -57,7 +57,7 @@ def _reset(folders: Folders, settings: Settings, wish: Wish) -> ExitCode:
     if topic is None:
         raise UsageFault(what=f"flow reset {wish.what}", why="no such flow", fix=f"take one of {', '.join(READS)}")
     state = StateFolder(folders.data / "state" / wish.what)
-    kept = [str(folder) for folder in (state.recovery, state.shards) if folder.exists()]
+    kept = [str(folder) for folder in (state.shards,) if folder.exists()]
     means = RESET.format(name=wish.what, folders=" and ".join(kept) or "nothing, there is no state", topic=topic)
     sys.stdout.write(f"{means}\n{ANEW if wish.redeliver else KEPT}\n")
     if not wish.yes:

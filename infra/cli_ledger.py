@@ -9,8 +9,8 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from connectors.kafka_flow import SHARDS
 from connectors.ledger_reader import RESULTS, LedgerReader
+from connectors.shards import SHARDS
 from connectors.topic_tail import TopicError
 from flows.ledger_check import STOPPED, Finding, ShardAudit, audit
 from infra.address import kafka_address

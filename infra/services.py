@@ -9,6 +9,7 @@ import http.client
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TypeAlias
@@ -64,7 +65,7 @@ class Stack:
 
     def running(self, *names: str) -> tuple[str, ...]:
         """Those of the named services that this stack itself runs (none of a real cluster)."""
-        return tuple(s.name for s in self.services if s.name in names)
+        return tuple(s.name for s in self.services if s.name in names or s.name.rstrip("-123456789") in names)
 
 
 def kafka(stack: Stack) -> None:
@@ -145,21 +146,25 @@ def ticker(stack: Stack) -> None:
 
 
 def telemetry(stack: Stack) -> None:
-    """The telemetry flow. It compiles its kernels while Kafka starts, hence early."""
-    port = stack.ports.take("telemetry", 8061, exact=False)
+    """The telemetry flow, in one process or several that share the shards. It compiles its kernels while Kafka starts,
+    hence early."""
+    count = stack.settings.number("telemetry_processes")
     command = (sys.executable, "-m", "flows.telemetry")
-    stack.services.append(
-        Service(
-            "telemetry",
-            lambda: command,
-            ready=lambda: http_answer(port),
-            env={**stack.env(), "TWINFLOW_HEALTH_PORT": str(port)},
-            after=stack.running("kafka"),
-            early=True,
-            grace_secs=20.0,
-            ready_within_secs=240.0,
+    for i in range(count):
+        name = "telemetry" if count == 1 else f"telemetry-{i + 1}"
+        port = stack.ports.take(name, 8061 + i, exact=False)
+        stack.services.append(
+            Service(
+                name,
+                lambda: command,
+                ready=partial(http_answer, port),
+                env={**stack.env(), "TWINFLOW_HEALTH_PORT": str(port), "TWINFLOW_PROCESS": f"{i}/{count}"},
+                after=stack.running("kafka"),
+                early=True,
+                grace_secs=20.0,
+                ready_within_secs=240.0,
+            )
         )
-    )
 
 
 def commands(stack: Stack) -> None:
@@ -172,7 +177,7 @@ def commands(stack: Stack) -> None:
             lambda: command,
             ready=lambda: http_answer(port),
             env={**stack.env(), "TWINFLOW_HEALTH_PORT": str(port)},
-            after=(*stack.running("kafka"), "telemetry"),
+            after=stack.running("kafka", "telemetry"),
             grace_secs=20.0,
         )
     )
@@ -248,7 +253,7 @@ def simulator(stack: Stack) -> None:
             lambda: command,
             ready=lambda: "",
             env=stack.env(),
-            after=(*stack.running("kafka"), "telemetry", "page"),
+            after=stack.running("kafka", "telemetry", "page"),
         )
     )
 
@@ -274,7 +279,7 @@ def recordings(stack: Stack) -> None:
             argv,
             ready=lambda: "",
             env=stack.env(),
-            after=(*stack.running("kafka"), "telemetry", "page", "simulator"),
+            after=stack.running("kafka", "telemetry", "page", "simulator"),
         )
     )
 

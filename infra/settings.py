@@ -19,7 +19,7 @@ from infra.errors import UsageFault
 PREFIX = "TWINFLOW_"
 RESERVED = (
     *("DATA", "CACHE", "CONFIG", "DATASETS", "MAVEN_MIRROR", "CLICKHOUSE_READER", "HEALTH_PORT", "CHROMIUM", "PORT"),
-    *("COMMANDS", "PAGES", "EPOCH_SECS", "SAMPLES_TOPIC"),
+    *("COMMANDS", "PAGES", "PROCESS", "EPOCH_SECS", "SAMPLES_TOPIC"),
 )
 """Variables with our prefix that are no settings: folders, test data, a mirror."""
 
@@ -75,6 +75,7 @@ SETTINGS: tuple[Setting, ...] = (
         form=r"[a-z_]+( *, *[a-z_]+)*",
         form_help="names of checks, like role, rate",
     ),
+    Setting("telemetry_processes", 1, "processes that share the shards of telemetry", low=1, high=12),
     Setting("page_port", 8050, "port of the page; the next free one unless set", low=1),
 )
 

@@ -1,9 +1,9 @@
 """The log that keeps a shard's state: a full image, then deltas of the rows that changed.
 
-An append is checksummed and synced to disk before it returns. The position it returns is what a checkpoint stores;
-`restore` truncates to that position, so state and source offset always belong together. A log that outgrows its
-image by `COMPACT_RATIO` starts a new generation; the one before stays until the new one has been appended to twice,
-because the checkpoint that names it may be the last one that was committed.
+An append is checksummed and synced to disk before it returns. `restore` gives the newest state that belongs to what
+was committed elsewhere, and cuts off what lies behind it. A log that outgrows its image by `COMPACT_RATIO` starts a
+new generation; the one before stays until the new one has been appended to twice, because the last state that was
+committed may be in it.
 
 Layout of an entry (little endian): length u32, crc32 u32 of the body, then the body: header length u32, a JSON header
 `[[name, dtype, shape, how], ...]`, then per array the bytes. how = "full" | "same" | "rows" (count i64, indices i64[],
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,19 @@ _PREFIX = MAGIC + VERSION.to_bytes(4, "little")
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """Where a snapshot ends: what the checkpoint stores instead of the state."""
+class Restored:
+    """What a log gave back: the state, None where none fits; `damaged` says what could not be read, "" for nothing.
 
-    file: str
-    length: int
-    version: int = VERSION
+    A damaged end is ordinary after a crash; whether anything is missing, only the offset of the state can tell.
+    """
+
+    state: State | None
+    damaged: str
+
+
+def anything(_state: State) -> bool:
+    """Every state fits."""
+    return True
 
 
 class StateLog:
@@ -46,10 +54,12 @@ class StateLog:
 
     >>> import tempfile
     >>> log = StateLog(Path(tempfile.mkdtemp()), "03gb")
-    >>> at = log.append({"count": np.array([1, 2, 3])})
-    >>> at = log.append({"count": np.array([1, 5, 3, 4])})
-    >>> StateLog(log.folder, "03gb").restore(at)["count"].tolist()
+    >>> log.append({"count": np.array([1, 2, 3])})
+    >>> log.append({"count": np.array([1, 5, 3, 4])})
+    >>> StateLog(log.folder, "03gb").restore(anything).state["count"].tolist()
     [1, 5, 3, 4]
+    >>> StateLog(log.folder, "03gb").restore(lambda state: len(state["count"]) < 4).state["count"].tolist()
+    [1, 2, 3]
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -62,7 +72,7 @@ class StateLog:
         self._full_bytes = 0
         self._file: int | None = None
 
-    def append(self, state: State) -> Position:
+    def append(self, state: State) -> None:
         """Write what changed since the last append; on return it is on disk."""
         body = _encode(state, self._image)
         if self._file is None or self._length + len(body) > COMPACT_RATIO * self._full_bytes + COMPACT_FLOOR_BYTES:
@@ -77,34 +87,37 @@ class StateLog:
         self._appended += 1
         if self._appended == 3:
             self._forget_older()
-        return Position(self._path(self._generation).name, self._length)
 
-    def restore(self, at: Position) -> State:
-        """State as of a position; what lies behind it is cut off.
+    def restore(self, fits: Callable[[State], bool]) -> Restored:
+        """The newest state that fits; what lies behind it is cut off. Of each file the states before the first that
+        does not fit are looked at, the newest file first.
 
         Raises:
-            StateError: the file is missing, shorter than the position, damaged, or of an unknown version.
+            StateError: a file is of another version of this layout.
         """
-        path = self.folder / at.file
-        fresh = f"twinflow flow reset {self.folder.parent.name} --yes"
-        fix = f"restore {path} from a backup, or rebuild the state from the input that is kept: {fresh}"
-        if at.version != VERSION:
-            raise StateError(where=str(path), detail=f"layout version {at.version}, this is {VERSION}", fix=fix)
-        if not path.exists():
-            raise StateError(where=str(path), detail="the checkpoint names this file and it is gone", fix=fix)
-        data = path.read_bytes()
-        if len(data) < at.length:
-            detail = f"{len(data)} bytes, the checkpoint needs {at.length}"
-            raise StateError(where=str(path), detail=detail, fix=fix)
-        self._image = _replay(data[: at.length], str(path), fix)
-        os.truncate(path, at.length)
-        self._generation, self._length, self._appended = _generation(path), at.length, 1
-        self._full_bytes = int.from_bytes(data[8:12], "little")
+        damaged = ""
+        for path in sorted(self.folder.glob(f"{self.name}.*.log"), key=_generation, reverse=True):
+            data = path.read_bytes()
+            best: State | None = None
+            length = 0
+            for state, end, wrong in _states(data, path):
+                damaged = damaged or wrong
+                if wrong or not fits(state):
+                    break
+                best, length = state, end
+            if best is not None:
+                self._go_on(path, best, length, int.from_bytes(data[8:12], "little"))
+                return Restored({k: v.copy() for k, v in best.items()}, damaged)
+        return Restored(None, damaged)
+
+    def _go_on(self, path: Path, image: State, length: int, full_bytes: int) -> None:
+        os.truncate(path, length)
+        self._image, self._generation, self._length, self._appended = image, _generation(path), length, 1
+        self._full_bytes = full_bytes
         self._open()
         for newer in self.folder.glob(f"{self.name}.*.log"):
             if _generation(newer) > self._generation:
                 newer.unlink()
-        return {k: v.copy() for k, v in self._image.items()}
 
     def close(self) -> None:
         """Close the file; nothing is pending."""
@@ -180,19 +193,24 @@ def _encode(state: State, image: State) -> bytes:
     return b"".join([len(text).to_bytes(4, "little"), text, *parts])
 
 
-def _replay(data: bytes, where: str, fix: str) -> State:
-    if data[:4] != MAGIC or data[4:8] != _PREFIX[4:]:
-        raise StateError(where=where, detail="this is not a state log of this version", fix=fix)
+def _states(data: bytes, path: Path) -> Iterator[tuple[State, int, str]]:
+    """Each state of a file with the position behind it; where an entry is damaged, that as the last item."""
+    if len(data) < len(_PREFIX):
+        return
+    if data[: len(_PREFIX)] != _PREFIX:
+        fix = "start the version of twinflow that wrote it, or give the state up: twinflow flow reset telemetry --yes"
+        raise StateError(where=str(path), detail=f"is no state log of layout version {VERSION}", fix=fix)
     state: State = {}
     at = len(_PREFIX)
     while at < len(data):
         size, crc = int.from_bytes(data[at : at + 4], "little"), int.from_bytes(data[at + 4 : at + 8], "little")
         body = data[at + 8 : at + 8 + size]
         if len(body) < size or zlib.crc32(body) != crc:
-            raise StateError(where=where, detail=f"entry at byte {at} is damaged", fix=fix)
+            yield {}, at, f"{path}: the entry at byte {at} is damaged"
+            return
         state = _decode(body, state)
         at += 8 + size
-    return state
+        yield state, at, ""
 
 
 def _decode(body: bytes, image: State) -> State:

@@ -18,8 +18,8 @@ from confluent_kafka import Producer
 from fastapi import FastAPI
 
 from connectors.kafka_commit import Record
-from connectors.kafka_flow import SHARDS
 from connectors.live_records import Arrived
+from connectors.shards import SHARDS
 from dashboards.api.server import create_app
 from dashboards.api.settings import ApiSettings
 from flows.documents import document

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from connectors.kafka_flow import SHARDS
+from connectors.shards import SHARDS
 from dashboards.api.settings import ApiSettings
 from flows.documents import document, raw_text
 from tests.api.serving import FLEET, SECOND, Served, alert, live, send, serving, until

@@ -17,7 +17,7 @@ import psutil
 from confluent_kafka import Producer
 
 from connectors.kafka_commit import PRODUCER
-from connectors.kafka_flow import SHARDS
+from connectors.shards import SHARDS
 from flows.backtest import Result, backtest, hash_tables
 from flows.collect import collect
 from operators.definition_yaml import loads

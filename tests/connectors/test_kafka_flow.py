@@ -16,7 +16,8 @@ from confluent_kafka import Producer
 
 from connectors.kafka_columns import ColumnConsumer
 from connectors.kafka_commit import PRODUCER, CommitError, Record, Settled
-from connectors.kafka_flow import SHARDS, CommittedSink, LiveSink, ShardSource, Worker
+from connectors.kafka_flow import CommittedSink, LiveSink, ShardSource, Worker
+from connectors.shards import SHARDS
 from operators.errors import TwinflowError
 from operators.frames import Frames
 from tests.connectors.batches import Sent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.kafka_flow import SHARDS
+from connectors.shards import SHARDS
 
 MASK = (1 << 64) - 1
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from connectors.kafka_commit import PRODUCER, Record
-from connectors.kafka_flow import SHARDS
+from connectors.shards import SHARDS
 from connectors.topic_tail import TopicTail
 from infra.kafka.topics import ensure_topics
 from operators.definition_yaml import load_fleet
@@ -113,7 +114,7 @@ class World:
             "TWINFLOW_EPOCH_SECS": str(epoch_secs),
             **more,
         }
-        with self.log.open("wb") as log:
+        with self.log.open("ab" if "TWINFLOW_PROCESS" in more else "wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "flows.telemetry"], cwd=ROOT, env=os.environ | own, stdout=log, stderr=log
             )
@@ -180,6 +181,11 @@ class World:
             return self.committed() == ends
 
         until(there, f"the end of samples {ends}", deadline_secs)
+
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Have the broker delete the start of a partition, as retention does."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        admin.delete_records([TopicPartition(topic, partition, offset)])[TopicPartition(topic, partition)].result(20)
 
     def tick(self) -> None:
         """One tick into every partition."""

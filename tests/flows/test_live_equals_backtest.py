@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from connectors.kafka_flow import SHARDS
+from connectors.shards import SHARDS
 from flows.backtest import Result, hash_tables
 from flows.collect import collect
 from infra.cli_ledger import Since, examine

@@ -15,7 +15,7 @@ from flows.publish import Fetch, live_records, settled_records
 from flows.shard import Shard
 from operators.frames import Frames
 from operators.ledger import Ledger
-from operators.state_log import StateLog
+from operators.state_log import StateLog, anything
 from operators.types import State
 from tests.flows.mixed_input import FLEET, messages
 from tests.flows.telling import told
@@ -37,9 +37,11 @@ def run(cuts: list[int], *, resume: bool = False) -> tuple[dict[str, list[str]],
             ledger += out.ledger
             records += settled_records("00bg", 0, [Fetch.of(out)]) + live_records(out, shard="00bg", partition=0)
             if resume:
-                at = StateLog(Path(folder), "00bg").append(shard.snapshot())
+                StateLog(Path(folder), "00bg").append(shard.snapshot())
                 shard = Shard(FLEET.type_of)
-                shard.restore(StateLog(Path(folder), "00bg").restore(at))
+                restored = StateLog(Path(folder), "00bg").restore(anything)
+                assert restored.state is not None
+                shard.restore(restored.state)
     return told(records), ledger, shard.snapshot()
 
 

@@ -4,15 +4,16 @@ over the same log delivers, each result once."""
 from __future__ import annotations
 
 import random
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from connectors.kafka_commit import Record
-from connectors.kafka_flow import SHARDS
+from connectors.shards import SHARDS
 from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.shard import Shard
 from infra.errors import ExitCode
@@ -102,45 +103,76 @@ def test_a_drain_keeps_windows_open_and_the_next_start_goes_on_with_them(world: 
     assert_as_if_nothing_had_happened(world, twinflow)
 
 
-def test_a_state_log_that_is_gone_stops_the_flow_until_a_person_resets_it(world: World, twinflow: Command) -> None:
-    with Feed(world.bootstrap, seed=300), world.flow() as flow:
-        world.await_progress(flow, 100)
-        world.drain(flow)
-    for path in (world.data / "state" / "telemetry" / "shards").glob("03gb.*.log"):
-        path.unlink()
-    with world.flow() as flow:
-        assert flow.wait(60) == 1
-    last = world.log.read_text().splitlines()[-1]
-    assert "ERROR" in last
-    assert "03gb" in last
-    assert "it is gone" in last
-    assert "twinflow flow reset telemetry --yes" in last
-    asked = twinflow("flow", "reset", "telemetry")
-    assert asked.returncode == ExitCode.USAGE
-    assert "What was delivered is not delivered again" in asked.stdout
-    assert twinflow("flow", "reset", "telemetry", "--yes").returncode == ExitCode.OK
-    world.run_to_end()
-    assert "the state is gone; it is rebuilt from offset 0" in world.log.read_text()
-    assert_as_if_nothing_had_happened(world, twinflow)
+def hurt(path: Path) -> None:
+    """Change a byte in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
 
 
-def test_without_its_checkpoints_the_flow_rebuilds_its_state_and_delivers_nothing_twice(
+def test_state_that_is_lost_or_damaged_is_rebuilt_from_the_input_and_said_aloud(
     world: World, twinflow: Command
 ) -> None:
-    with Feed(world.bootstrap, seed=400):
+    with Feed(world.bootstrap, seed=300):
         with world.flow() as flow:
             world.await_progress(flow, 100)
             refused = twinflow("flow", "reset", "telemetry", "--yes")
             assert refused.returncode == ExitCode.FAILED
             assert f"pid {flow.pid}" in refused.stderr
-        shutil.rmtree(world.data / "state" / "telemetry" / "recovery")
+            world.drain(flow)
+        shards = world.data / "state" / "telemetry" / "shards"
+        for path in shards.glob("03gb.*.log"):
+            path.unlink()
+        for path in shards.glob("04ac.*.log"):
+            hurt(path)
         with world.flow() as flow:
             world.await_progress(flow, 100)
             errors = [line for line in world.log.read_text().splitlines() if " ERROR " in line]
-            assert len(errors) == len(SHARDS)
+            assert any("samples/3: results are committed" in e and "rebuilt from offset 0" in e for e in errors)
+            assert any("04ac" in e and "is damaged" in e for e in errors)
             world.drain(flow)
     world.run_to_end()
     assert_as_if_nothing_had_happened(world, twinflow)
+
+
+def test_the_shards_go_on_in_any_number_of_processes(world: World, twinflow: Command) -> None:
+    dice = random.Random(3)
+    with Feed(world.bootstrap, seed=400):
+        for count in (3, 1, 2):
+            with ExitStack() as running:
+                flows = [running.enter_context(world.flow(TWINFLOW_PROCESS=f"{i}/{count}")) for i in range(count)]
+                world.await_progress(flows[0], 200)
+                for flow in dice.sample(flows, count // 2):  # the others go on, and are killed at the end
+                    world.drain(flow)
+    world.run_to_end()
+    assert_as_if_nothing_had_happened(world, twinflow)
+
+
+def test_without_state_and_without_whole_input_the_flow_stops_until_a_person_gives_the_state_up(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    twinflow = Command(world.data, env={"TWINFLOW_KAFKA": world.bootstrap})
+    try:
+        with Feed(world.bootstrap, seed=600), world.flow() as flow:
+            world.await_progress(flow, 100)
+            world.drain(flow)
+        for path in (world.data / "state" / "telemetry" / "shards").glob("03gb.*.log"):
+            path.unlink()
+        world.delete_before("samples", 3, 2)
+        with world.flow() as flow:
+            assert flow.wait(60) == 1
+        last = world.log.read_text().splitlines()[-1]
+        assert "ERROR" in last
+        assert "the state of shard 03gb is gone" in last
+        assert "twinflow flow reset telemetry --yes" in last
+        asked = twinflow("flow", "reset", "telemetry")
+        assert asked.returncode == ExitCode.USAGE
+        assert "What was delivered is not delivered again" in asked.stdout
+        assert twinflow("flow", "reset", "telemetry", "--yes").returncode == ExitCode.OK
+        world.run_to_end()
+    finally:
+        world.close()
 
 
 def test_a_broker_that_is_killed_and_comes_back_costs_nothing(world: World, twinflow: Command) -> None:

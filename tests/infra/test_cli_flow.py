@@ -25,8 +25,8 @@ def twinflow(tmp_path: Path) -> Command:
 def state(twinflow: Command) -> StateFolder:
     made = StateFolder(twinflow.data / "state" / "telemetry")
     with made.owned():
-        made.prepare()
-    made.shards.mkdir()
+        made.shards.mkdir()
+    (made.shards / "03gb.1.log").write_bytes(b"")
     made.accept_loss(3, 10)
     return made
 
@@ -34,15 +34,15 @@ def state(twinflow: Command) -> StateFolder:
 def test_reset_says_what_it_means_and_does_nothing_without_yes(twinflow: Command, state: StateFolder) -> None:
     done = twinflow("flow", "reset", "telemetry")
     assert done.returncode == ExitCode.USAGE
-    assert str(state.recovery) in done.stdout
+    assert str(state.shards) in done.stdout
     assert "not delivered again" in done.stdout
     assert "--yes" in done.stderr
-    assert state.recovery.exists()
+    assert (state.shards / "03gb.1.log").exists()
 
 
 def test_reset_with_yes_leaves_nothing_to_resume_from(twinflow: Command, state: StateFolder) -> None:
     assert twinflow("flow", "reset", "telemetry", "--yes").returncode == ExitCode.OK
-    assert [path.name for path in state.folder.iterdir()] == ["lock"]
+    assert {path.suffix for path in state.shards.iterdir()} == {".reset"}
     assert state.accepted_losses() == {}
     assert twinflow("flow", "reset", "telemetry", "--yes").returncode == ExitCode.OK
 
@@ -52,7 +52,7 @@ def test_a_flow_that_runs_is_not_touched(twinflow: Command, state: StateFolder) 
         done = twinflow("flow", "reset", "telemetry", "--yes")
     assert done.returncode == ExitCode.FAILED
     assert "twinflow down" in done.stderr
-    assert state.recovery.exists()
+    assert (state.shards / "03gb.1.log").exists()
 
 
 @pytest.mark.parametrize(

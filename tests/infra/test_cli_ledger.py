@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka_commit import PRODUCER, Outbox, Record, Settled, ShardTransactions
-from connectors.kafka_flow import SHARDS
+from connectors.shards import SHARDS
 from connectors.topic_tail import TopicTail
 from flows.publish import Fetch, settled_records
 from flows.shard import Shard

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.errors import StateError
-from operators.state_log import Position, StateLog
+from operators.state_log import StateLog, anything
 from operators.types import State
 
 STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**31)), min_size=1, max_size=8)
@@ -31,81 +31,106 @@ def assert_same(left: State, right: State) -> None:
         np.testing.assert_array_equal(left[name], right[name])
 
 
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("a.*.log"))
+
+
+def newest(folder: Path) -> State:
+    restored = StateLog(folder, "a").restore(anything)
+    assert restored.state is not None
+    return restored.state
+
+
 @settings(max_examples=40, deadline=None)
-@given(steps=STEPS)
-def test_every_position_restores_the_state_appended_there(steps: list[tuple[int, int]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        log = StateLog(Path(folder), "00bg")
-        states = [state_of(*step) for step in steps]
+@given(steps=STEPS, upto=st.integers(0, 7))
+def test_the_newest_state_that_fits_is_restored_and_what_lies_behind_is_cut_off(
+    steps: list[tuple[int, int]], upto: int
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log = StateLog(folder, "a")
+        states = [{**state_of(*step), "at": np.array([i])} for i, step in enumerate(steps)]
         for state in states:
-            at = log.append(state)
+            log.append(state)
         log.close()
-        assert_same(StateLog(Path(folder), "00bg").restore(at), states[-1])
+        restored = StateLog(folder, "a").restore(lambda state: int(state["at"][0]) <= upto)
+        assert restored.state is not None and restored.damaged == ""
+        assert_same(restored.state, states[min(upto, len(states) - 1)])
+        assert_same(newest(folder), restored.state)
 
 
-def test_what_was_appended_after_the_checkpoint_is_cut_off(tmp_path: Path) -> None:
+def test_an_append_after_a_restore_goes_on_from_there(tmp_path: Path) -> None:
     log = StateLog(tmp_path, "a")
-    kept = log.append(state_of(5, 1))
+    log.append(state_of(5, 1))
     log.append(state_of(6, 2))
     log.close()
     again = StateLog(tmp_path, "a")
-    assert_same(again.restore(kept), state_of(5, 1))
-    after = again.append(state_of(7, 3))
+    restored = again.restore(lambda state: len(state["value"]) < 6)
+    assert restored.state is not None
+    assert_same(restored.state, state_of(5, 1))
+    again.append(state_of(7, 3))
     again.close()
-    assert_same(StateLog(tmp_path, "a").restore(after), state_of(7, 3))
+    assert_same(newest(tmp_path), state_of(7, 3))
+
+
+def test_where_no_state_fits_there_is_none_and_the_log_begins_anew(tmp_path: Path) -> None:
+    log = StateLog(tmp_path, "a")
+    log.append(state_of(5, 1))
+    assert StateLog(tmp_path, "a").restore(lambda _state: False).state is None
+    again = StateLog(tmp_path, "a")
+    assert again.restore(lambda _state: False).state is None
+    again.append(state_of(3, 2))
+    assert_same(newest(tmp_path), state_of(3, 2))
+    assert StateLog(tmp_path / "none", "a").restore(anything).state is None
 
 
 def test_an_unchanged_state_costs_a_header_and_no_rows(tmp_path: Path) -> None:
     log = StateLog(tmp_path, "a")
-    first = log.append({"x": np.zeros(10_000)})
-    second = log.append({"x": np.zeros(10_000)})
-    assert second.length - first.length < 200
+    log.append({"x": np.zeros(10_000)})
+    before = files(tmp_path)[0].stat().st_size
+    log.append({"x": np.zeros(10_000)})
+    assert files(tmp_path)[0].stat().st_size - before < 200
 
 
 def test_a_log_that_outgrew_its_image_starts_a_new_generation_and_drops_the_old_one(tmp_path: Path) -> None:
+    log, seen = StateLog(tmp_path, "a"), set()
+    for i in range(12):
+        log.append({"x": np.random.default_rng(i).random(50_000)})
+        seen |= {path.name for path in files(tmp_path)}
+        assert len(files(tmp_path)) <= 2
+    assert len(seen) > 1
+    assert_same(newest(tmp_path), {"x": np.random.default_rng(11).random(50_000)})
+
+
+def test_a_state_of_the_generation_before_is_still_there_when_a_new_one_has_begun(tmp_path: Path) -> None:
     log = StateLog(tmp_path, "a")
-    positions = [log.append({"x": np.random.default_rng(i).random(50_000)}) for i in range(12)]
-    assert len({p.file for p in positions}) > 1
-    assert len(list(tmp_path.glob("a.*.log"))) <= 2
-    assert_same(StateLog(tmp_path, "a").restore(positions[-1]), {"x": np.random.default_rng(11).random(50_000)})
+    at = 0
+    while len(files(tmp_path)) < 2:
+        log.append({"x": np.random.default_rng(at % 2).random(200_000), "at": np.array([at])})
+        at += 1
+    restored = StateLog(tmp_path, "a").restore(lambda state: int(state["at"][0]) < at - 1)
+    assert restored.state is not None and int(restored.state["at"][0]) == at - 2
+    assert len(files(tmp_path)) == 1
 
 
-def test_the_generation_before_is_kept_until_the_new_one_may_be_committed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hurt", [lambda d: d[:-3], lambda d: d[:-20] + b"x" * 20, lambda d: d[:-40] + bytes(40)])
+def test_a_damaged_end_gives_the_state_before_it_and_is_told(tmp_path: Path, hurt: Callable[[bytes], bytes]) -> None:
     log = StateLog(tmp_path, "a")
-    before = log.append({"x": np.random.default_rng(0).random(200_000)})
-    while (now := log.append({"x": np.random.default_rng(1).random(200_000)})).file == before.file:
-        before = now
-        log.append({"x": np.random.default_rng(2).random(200_000)})
-    assert (tmp_path / before.file).exists()
-
-
-def flip(path: Path, length: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[length // 2] ^= 1
-    path.write_bytes(bytes(data))
-
-
-DAMAGE: dict[str, Callable[[Path, int], object]] = {
-    "is gone": lambda path, length: path.unlink(),
-    "damaged": flip,
-    "the checkpoint needs": lambda path, length: path.write_bytes(path.read_bytes()[:-1]),
-    "not a state log": lambda path, length: path.write_bytes(b"x" * length),
-}
-
-
-@pytest.mark.parametrize("words", DAMAGE)
-def test_damage_is_refused_with_the_file_and_what_to_do(tmp_path: Path, words: str) -> None:
-    log = StateLog(tmp_path, "a")
-    at = log.append(state_of(30, 1))
+    log.append(state_of(40, 1))
+    log.append(state_of(40, 2))
     log.close()
-    DAMAGE[words](tmp_path / at.file, at.length)
-    with pytest.raises(StateError, match=words) as caught:
-        StateLog(tmp_path, "a").restore(at)
-    assert at.file in str(caught.value)
-    assert "twinflow flow reset" in str(caught.value)
+    [path] = files(tmp_path)
+    path.write_bytes(hurt(path.read_bytes()))
+    restored = StateLog(tmp_path, "a").restore(anything)
+    assert restored.state is not None
+    assert_same(restored.state, state_of(40, 1))
+    assert str(path) in restored.damaged
 
 
-def test_a_position_of_another_layout_version_is_refused(tmp_path: Path) -> None:
-    at = StateLog(tmp_path, "a").append(state_of(1, 1))
-    with pytest.raises(StateError, match="layout version 9"):
-        StateLog(tmp_path, "a").restore(Position(at.file, at.length, version=9))
+def test_a_log_of_another_version_is_refused(tmp_path: Path) -> None:
+    log = StateLog(tmp_path, "a")
+    log.append(state_of(1, 1))
+    [path] = files(tmp_path)
+    path.write_bytes(b"TWSL\x09" + path.read_bytes()[5:])
+    with pytest.raises(StateError, match="layout version"):
+        StateLog(tmp_path, "a").restore(anything)
