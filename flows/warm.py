@@ -16,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 import numba
+import numpy as np
+import pyarrow as pa
 
 from connectors.fetched import warm as warm_fetch
 from flows.lane import Lane
@@ -24,9 +26,10 @@ from flows.shard import Shard
 from operators.clock_correct import ClockCorrect
 from operators.decode import Decoder
 from operators.decoded import Messages
-from operators.definition import TwinType
+from operators.definition import Signal, TwinType
 from operators.definition_yaml import load_fleet
-from operators.frames import Frames
+from operators.envelope import MESSAGE
+from operators.frames import PACKED, READ, Frames, Told
 from operators.roster import Roster
 from operators.types import TICK, Batch
 
@@ -37,8 +40,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def warm(twins: Iterable[TwinType]) -> float:
     """Push a few made-up messages of each type through a shard of its own; the seconds it took.
 
-    The kernels of `clock_correct` are left out: they compile when the first device without a trusted clock comes, or
-    in the background after a first start.
+    The kernels of `clock_correct` and of packed blocks are left out: they compile when the first device without a
+    trusted clock, or the first block, comes, or in the background after a first start.
 
     >>> from operators.definition import Signal
     >>> warm([TwinType("probe", 1, (Signal("a"),))]) > 0
@@ -62,7 +65,7 @@ def warm_in_two(settings: FlowSettings, twins: Sequence[TwinType]) -> float:
             for twin in twins:
                 _lane(replace(twin, clock="trusted"))
             other.wait()
-        subprocess.Popen([*command, "clock"])
+        subprocess.Popen([*command, "later"])
     warm(twins)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(sources)
@@ -88,6 +91,29 @@ def _decode(twin: TwinType) -> None:
 def _clock(signals: int) -> None:
     rows = Batch.of(series=[0, 0, TICK], ts=[START_S * 10**9, START_S * 10**9 + 1, 0], value=0.0)
     ClockCorrect(signals, mode="device").push(rows)
+
+
+def packed() -> Frames:
+    """A schema and two blocks of it, as the source notes them: the first is judged, the second goes the short way.
+
+    >>> from operators.definition import Signal
+    >>> decoder = Decoder(Roster(lambda device: TwinType("probe", 1, (Signal("a"),))))
+    >>> decoder.push(packed()).batches[0].value.tolist()
+    [0.5, 0.5]
+    """
+    schema = pa.schema([("ts", pa.timestamp("ns", "UTC")), ("a", pa.float64())])
+    block = pa.record_batch([pa.array([START_S * 10**9], schema.field("ts").type), pa.array([0.5])], schema=schema)
+    name = b"s"
+    headers = {"content-type": MESSAGE.encode(), "schema-id": name}
+    values = [schema.serialize().to_pybytes(), *2 * [block.serialize().to_pybytes()]]
+    made = Frames.of(
+        [*values, name], keys=4 * [b"warm"], headers={0: {**headers, "kind": b"schema"}, 1: headers, 2: headers}
+    )
+    start, end, none = (np.full(4, int(x), np.int64) for x in (made.start[3], made.end[3], 0))
+    frames, _ = replace(
+        made, notes=np.array([READ, PACKED, PACKED, READ], np.uint8), told=Told(none - 1, start, end, none, none)
+    ).split(3)
+    return frames
 
 
 def _lane(twin: TwinType) -> None:
@@ -121,10 +147,11 @@ def made_up(twin: TwinType) -> Frames:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compile one part for the types of a fleet: `python -m flows.warm FLEET.yaml TYPES_FOLDER decode|clock`."""
+    """Compile one part for the types of a fleet: `python -m flows.warm FLEET.yaml TYPES_FOLDER decode|later`."""
     fleet, types, part = arguments
-    if part == "clock":
+    if part == "later":
         os.nice(10)
+        Decoder(Roster(lambda _device: TwinType("probe", 1, (Signal("a"),)))).push(packed())
     for twin in load_fleet(fleet, types).types.values():
         if part == "decode":
             _decode(twin)

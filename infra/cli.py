@@ -185,7 +185,7 @@ def flow(
     return cli_flow.flow(folders, settings, wish)
 
 
-@app.command(epilog="Example: twinflow savepoint before-upgrade")
+@app.command(hidden=True, epilog="Example: twinflow savepoint before-upgrade")
 def savepoint(
     name: Annotated[str | None, typer.Argument(help="Of the savepoint; all are listed when left out.")] = None,
     restore: Annotated[bool, typer.Option("--restore", help="Put it back in place of the state there is.")] = False,
