@@ -152,7 +152,7 @@ def main() -> int:
         run(FlowSettings.from_environment("telemetry"))
     except (TwinflowError, RuntimeError) as error:
         cause: BaseException = error
-        while cause.__cause__ is not None:
+        while cause.__cause__ is not None and not isinstance(cause, TwinflowError):  # ours says what next
             cause = cause.__cause__
         log.error("stopped: %s", cause)
         return 1
