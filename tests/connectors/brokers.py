@@ -16,7 +16,7 @@ from infra.kafka.ready import wait_ready
 from operators.frames import Frames
 from tests.connectors.batches import Message, Sent, messages
 
-DEADLINE_SECS = 20.0
+DEADLINE_SECS = 60.0
 
 
 def until(true: Callable[[], object], what: str, deadline_secs: float = DEADLINE_SECS) -> None:
