@@ -61,7 +61,7 @@ def _big_endian(buffer: U8, at: int, size: int) -> int:
     return int(value)
 
 
-@kernel
+@part
 def crc32c(buffer: U8, start: int, end: int, tables: U32) -> int:
     """CRC-32C of buffer[start:end].
 

@@ -28,7 +28,7 @@ from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
 from flows.shard_states import KeptShard
 from flows.state_folder import StateFolder
-from flows.warm import warm_in_two
+from flows.warm import Helpers
 from operators.definition import Fleet
 from operators.definition_yaml import load_fleet
 from operators.errors import TwinflowError
@@ -135,12 +135,13 @@ def run(settings: FlowSettings) -> None:
     worker = TelemetryWorker(settings, state, fleet)
     if settings.health_port:
         serve(settings.health_port, worker.why_not_ready, lambda: {"twinflow_flow_records_total": worker.records})
-    log.info("kernels ready in %.1f s", warm_in_two(settings, list(fleet.types.values())))
+    helpers = Helpers(settings)
     wait_for_topic(settings.kafka, settings.topic, len(SHARDS), stop=worker.drain)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.drain.set())
     with state.owned(worker.shards):
         worker.prepare()
+        log.info("kernels ready after another %.1f s", helpers.join(fleet.types.values()))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.drain.set())
         run_main(build(worker), epoch_interval=timedelta(seconds=settings.epoch_secs))
 
 

@@ -1,16 +1,20 @@
 """Compiles, or loads from the cache, every kernel a set of twin types needs, before the first record comes.
 
-With an empty cache the compiler is the longest part of a first start; a second process then compiles one half beside
-the first, and both leave their work in the cache.
+With an empty cache the compiler is the longest part of a first start. So two other processes compile one half each and
+leave their work in the cache; this one meanwhile waits for the broker, then loads what they made, and stays small.
 """
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,9 +35,12 @@ from operators.definition_yaml import load_fleet
 from operators.envelope import MESSAGE
 from operators.frames import PACKED, READ, Frames, Told
 from operators.roster import Roster
+from operators.rules import Rules
 from operators.types import TICK, Batch
 
 START_S = 1_700_000_000
+LATER_SECS = 15.0
+"""After a first start: the first pages need the processor more than kernels that may never be needed."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -54,22 +61,33 @@ def warm(twins: Iterable[TwinType]) -> float:
     return time.perf_counter() - started
 
 
-def warm_in_two(settings: FlowSettings, twins: Sequence[TwinType]) -> float:
-    """As `warm`; while the cache is empty, decode is compiled by a second process beside the rest."""
-    started = time.perf_counter()
-    stamp = Path(os.environ.get("NUMBA_CACHE_DIR") or settings.state) / "warm"
-    sources = _sources()
-    if not stamp.exists() or stamp.read_text() != sources:
-        command = [sys.executable, "-m", "flows.warm", str(settings.fleet), str(settings.types)]
-        with subprocess.Popen([*command, "decode"]) as other:
-            for twin in twins:
-                _lane(replace(twin, clock="trusted"))
-            other.wait()
-        subprocess.Popen([*command, "later"])
-    warm(twins)
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(sources)
-    return time.perf_counter() - started
+class Helpers:
+    """Two processes that compile what a fleet needs; none where the cache holds it.
+
+    Args:
+        settings: of the flow; they name the fleet.
+    """
+
+    def __init__(self, settings: FlowSettings) -> None:
+        self._stamp = Path(os.environ.get("NUMBA_CACHE_DIR") or settings.state) / "warm"
+        self._sources = _sources()
+        self._command = [sys.executable, "-m", "flows.warm", str(settings.fleet), str(settings.types)]
+        filled = self._stamp.exists() and self._stamp.read_text() == self._sources
+        self._running = [] if filled else [subprocess.Popen([*self._command, half]) for half in ("bytes", "lane")]
+
+    def join(self, twins: Iterable[TwinType]) -> float:
+        """Wait for them, then load every kernel; what they could not do is compiled here. The seconds it took."""
+        started = time.perf_counter()
+        for helper in self._running:
+            helper.wait()
+        warm(twins)
+        if self._running:
+            later = threading.Timer(LATER_SECS, subprocess.run, ([*self._command, "later"],))
+            later.daemon = True
+            later.start()
+            self._stamp.parent.mkdir(parents=True, exist_ok=True)
+            self._stamp.write_text(self._sources)
+        return time.perf_counter() - started
 
 
 def _sources() -> str:
@@ -84,13 +102,26 @@ def _one(twin: TwinType) -> None:
     shard.snapshot()
 
 
-def _decode(twin: TwinType) -> None:
+def _bytes(twin: TwinType) -> None:
+    """From bytes to rows; and rules, which come late in the other half, so that both take as long."""
+    Rules(twin).push(_rows(twin))
     Decoder(Roster(lambda device: twin)).push(made_up(twin))
 
 
-def _clock(signals: int) -> None:
+def _later(twin: TwinType) -> None:
+    """What no simulated device needs: packed blocks, clocks that are not trusted."""
+    Decoder(Roster(lambda _device: TwinType("probe", 1, (Signal("a"),)))).push(packed())
     rows = Batch.of(series=[0, 0, TICK], ts=[START_S * 10**9, START_S * 10**9 + 1, 0], value=0.0)
-    ClockCorrect(signals, mode="device").push(rows)
+    ClockCorrect(len(twin.signals), mode="device").push(rows)
+
+
+def _rows(twin: TwinType) -> Batch:
+    """Two samples of each signal, then a tick that closes their windows."""
+    n = len(twin.signals)
+    series = [*range(n), *range(n), TICK]
+    ts = [START_S * 10**9] * n + [(START_S + 1) * 10**9] * n + [(START_S + 600) * 10**9]
+    value = [min(max(0.5, s.low), s.high) for s in twin.signals] * 2 + [0.0]
+    return Batch.of(series=series, ts=ts, value=value, offset=[0] * n + [1] * n + [2])
 
 
 def packed() -> Frames:
@@ -117,19 +148,21 @@ def packed() -> Frames:
 
 
 def _lane(twin: TwinType) -> None:
-    """All but decode, on rows made by hand."""
+    """From rows to results, and what is kept of them; and the walk over a fetch."""
+    warm_fetch()
     n = len(twin.signals)
-    series = [*range(n), *range(n), TICK]
-    ts = [START_S * 10**9] * n + [(START_S + 1) * 10**9] * n + [(START_S + 600) * 10**9]
-    value = [min(max(0.5, s.low), s.high) for s in twin.signals] * 2 + [0.0]
-    offset = [0] * n + [1] * n + [2]
-    batch = Batch.of(series=series, ts=ts, value=value, offset=offset)
     two = Batch.of(series=[0, 0], ts=[0, 1], value=[0.0, 0.0])
     messages = Messages(
         offset=two.offset, kind=two.quality + 1, type=two.boot, device=two.boot, seq=two.seq, boot=two.boot,
         rows=(two.boot + n), aside=two.boot, trusted=two.quality == 0,
     )  # fmt: skip
-    Lane(twin, ["warm"]).push(batch, messages, [])
+    lane = Lane(replace(twin, clock="trusted"), ["warm"])
+    lane.push(_rows(twin), messages, [])
+    lane.restore(lane.snapshot())
+
+
+PARTS: dict[str, Callable[[TwinType], None]] = {"bytes": _bytes, "lane": _lane, "later": _later}
+"""What one process compiles; the first two before the flow starts."""
 
 
 def made_up(twin: TwinType) -> Frames:
@@ -147,17 +180,31 @@ def made_up(twin: TwinType) -> Frames:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compile one part for the types of a fleet: `python -m flows.warm FLEET.yaml TYPES_FOLDER decode|later`."""
+    """Compile one part for the types of a fleet: `python -m flows.warm FLEET.yaml TYPES_FOLDER bytes|lane|later`.
+
+    Of several that are told to compile the same at once, all but the first wait and then find it done.
+    """
     fleet, types, part = arguments
+    gc.disable()  # it walks the compiler's many objects again and again, and finds nothing
     if part == "later":
         os.nice(10)
-        Decoder(Roster(lambda _device: TwinType("probe", 1, (Signal("a"),)))).push(packed())
-    for twin in load_fleet(fleet, types).types.values():
-        if part == "decode":
-            _decode(twin)
-        else:
-            _clock(len(twin.signals))
+    with alone(part):
+        for twin in load_fleet(fleet, types).types.values():
+            PARTS[part](twin)
     return 0
+
+
+@contextmanager
+def alone(part: str) -> Iterator[None]:
+    """Hold the lock of one part in the cache folder, where there is one."""
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    if not folder:
+        yield
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with (Path(folder) / f"{part}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 if __name__ == "__main__":

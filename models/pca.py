@@ -86,7 +86,8 @@ class PcaResidual:
             self._grow(int(device.max()) + 1)
             some: Mask = np.logical_not(np.isnan(x).all(axis=1))
             some[self._warm_up(device, x, some)] = False
-            _score(device, x, some, self._models, self._settings, np.empty((3, k)), result)
+            plain = np.ascontiguousarray(x)  # rows taken by column are not, and each layout would compile once more
+            _score(device, plain, some, self._models, self._settings, np.empty((3, k)), result)
         return ExpectedScores(*result)
 
     def snapshot(self) -> State:

@@ -157,7 +157,7 @@ def _push(
                 _observe(w, last_arrival, d, ts[row], arrival[row], wait)
                 if lane[d, PENDING] != NO_TIME and ts[row] < lane[d, PENDING] - every:
                     continue
-                if not _insert(key, value, block, free, series[row], ts[row], x[row], seq[row], every):
+                if not _insert(key, value, block, free, d * n + fed, ts[row], x[row], seq[row], every):
                     cursor[FILLED] = k
                     return ARENA_FULL
                 taken[row] = True
