@@ -61,6 +61,10 @@ class CommandRequests:
                 self._producer = Producer(settings, logger=_quiet)
             self._producer.produce(self._topic, msgspec.json.encode(request), device.encode(), on_delivery=delivered)
             self._producer.flush(ANSWER_SECS)
+            if failed != [None]:
+                self._producer = (
+                    None  # one that lost its broker may never find it again; the next request makes another
+                )
         if failed != [None]:
             raise RequestNotSent(f"request {made}: {failed[0] if failed else 'Kafka gave no answer'}")
         return made

@@ -17,6 +17,8 @@ from connectors.live_link import Link
 ANSWER_SECS = 2.0
 PATIENCE_NS = 4_000_000_000
 """How long a broker may be slow before it counts as lost, while nobody has seen its connection break."""
+TRIES = 3
+"""Failures in a row after which the clients are made anew."""
 OVER = 10
 """Rates are taken over this many answers."""
 
@@ -104,6 +106,12 @@ class Probe:
         return {t: max(0, new - old) / secs for t, (new, old) in sums.items()}
 
     def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._ask_until_stuck()
+
+    def _ask_until_stuck(self) -> None:
+        """Ask with new clients until they fail TRIES times in a row: an admin client that was connected to a broker
+        that froze (a machine that slept) may never find it again, where a new one does at once."""
         quiet = logging.getLogger("twinflow.live.kafka")
         quiet.setLevel(logging.CRITICAL)
         admin = AdminClient(self._settings, logger=quiet)
@@ -112,17 +120,19 @@ class Probe:
             for flow in self._sources
         }
         partitions: dict[str, list[int]] = {}
+        failures = 0
         try:
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and failures < TRIES:
                 try:
                     if not partitions:
                         partitions = self._partitions(admin)
                     self._answers.append(self._ask(admin, consumers, partitions))
                     self._link.answered()
                     self._link.doubted.clear()
+                    failures = 0
                 except KafkaException as error:
                     self._failed(str(error.args[0].str()))
-                    partitions = {}
+                    partitions, failures = {}, failures + 1
                 self._pause()
         finally:
             for consumer in consumers.values():

@@ -57,7 +57,9 @@ def test_a_view_that_starts_late_fills_itself_with_the_newest_of_what_is_there(b
         )
 
 
-def test_without_a_broker_the_page_says_so_and_with_one_it_fills_itself(tmp_path: Path) -> None:
+def test_without_a_broker_the_page_says_so_and_with_one_it_fills_itself_killed_or_frozen_between(
+    tmp_path: Path,
+) -> None:
     server = BrokerProcess(tmp_path / "kafka")
     with serving(ApiSettings(kafka=server.broker.bootstrap, fleet=FLEET), ready=False) as served:
         until(lambda: kafka(served)["up"] is False)
@@ -81,6 +83,14 @@ def test_without_a_broker_the_page_says_so_and_with_one_it_fills_itself(tmp_path
                 hear(socket, lambda m: m["topic"] == "link" and m["data"]["up"])
                 send(server.broker.bootstrap, live("pump-k", [("flow", now + SECOND, 2.0)]))
                 hear(socket, lambda m: m["topic"] == "twin:pump-k" and m["rows"][-1][2] == 2.0)
+
+                assert server.process is not None
+                server.process.send_signal(signal.SIGSTOP)  # as a machine that sleeps
+                hear(socket, lambda m: m["topic"] == "link" and not m["data"]["up"])
+                server.process.send_signal(signal.SIGCONT)
+                until(lambda: kafka(served)["up"] is True)
+                send(server.broker.bootstrap, live("pump-k", [("flow", now + 2 * SECOND, 3.0)]))
+                hear(socket, lambda m: m["topic"] == "twin:pump-k" and m["rows"][-1][2] == 3.0)
             assert served.app.state.context.link.losses >= 1
         finally:
             server.stop()

@@ -56,7 +56,7 @@ export function sentence(data, nodes) {
   if (!slow.length) return ["", data.flows?.some((f) => f.state === "unknown") ? "Kafka has not told the lag yet" : "nothing waits for long"];
   const worst = [...(data.partitions ?? [])].sort((a, b) => (b.lag ?? 0) + (b.history_lag ?? 0) - (a.lag ?? 0) - (a.history_lag ?? 0))[0];
   const said = slow.map((n) => `${n.name} is ${n.state === "stopped" ? "stopped" : Number.isFinite(n.busy) && n.busy > BUSY ? `${number(n.busy * 100)} % busy` : "behind"}${n.lag ? `, ${plural(n.lag, "record")} wait${n.lag === 1 ? "s" : ""}` : ""}`);
-  return ["warn", `${said.join("; ")}${worst && (worst.lag || worst.history_lag) ? `, most on shard ${worst.shard}` : ""}${fine.length ? `; ${fine.join(" and ")} ${fine.length === 1 ? "is" : "are"} not held up` : ""}`];
+  return ["warn", `${said.join("; ")}${worst && (worst.lag || worst.history_lag) ? `, most on shard ${worst.shard}` : ""}${fine.length ? `; ${fine.join(", ").replace(/, (?=[^,]*$)/, " and ")} ${fine.length === 1 ? "is" : "are"} not held up` : ""}`];
 }
 
 /** "18.2 k/s", "40 /s", "0.6 /s" as [digits, unit]. */
