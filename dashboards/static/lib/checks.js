@@ -4,7 +4,9 @@ import { exact, title } from "./format.js";
 import { shape } from "./shapes.js";
 
 const ORDER = ["schema", "signature", "key", "deadline", "sequence", "idempotency", "role", "second_approval", "rate", "interlocks", "envelope", "dispatch"];
-const NAMES = { deadline: "Time window", idempotency: "First time seen", schema: "Type and arguments", dispatch: "Room at the device" };
+const NAMES = { deadline: "Time window", idempotency: "First time seen", schema: "Arguments", dispatch: "Room at the device" };
+
+export const checkName = (check) => NAMES[check] ?? title(check);
 
 /** A list of {check, passed, value, limit, why}; null where there is none. What was not looked at any more is named as such. */
 export function checkList(detail) {
@@ -17,7 +19,7 @@ function row(k) {
   const [said, held] = words(k);
   return h(`div.tf-check${k.passed === false ? ".tf-stopped" : k.passed ? "" : ".tf-unset"}`, { role: "listitem", "data-check": k.check },
     k.passed === true ? shape("passed", 12) : k.passed === false ? shape("refused", 12) : h("span.tf-note", { title: k.passed === null ? "Not set up" : "Not reached" }, "–"),
-    h("span", {}, NAMES[k.check] ?? title(k.check)), h("span.tf-checksaid", {}, said), h("span.tf-took", {}, held));
+    h("span", {}, checkName(k.check)), h("span.tf-checksaid", {}, said), h("span.tf-took", {}, held));
 }
 
 /** [what was found, value against limit]. */

@@ -1,5 +1,6 @@
 /** Commands and their life: requested, authorised, dispatched, acknowledged, effect; or refused, failed, timed out. */
 import { get } from "./api.js";
+import { checkName } from "./checks.js";
 import { clock } from "./clock.js";
 import { number, since, title, utc } from "./format.js";
 import { shared, short } from "./shared.js";
@@ -55,12 +56,12 @@ export const seconds = (ms) => (ms < 1 ? "0 ms" : ms < 1000 ? `${number(ms)} ms`
 
 /** The check that said no, null where none did. */
 export const stopped = (c) => (Array.isArray(c.detail) ? c.detail.find((k) => k.passed === false) ?? null : null);
-const nameOf = (check) => title(check.check).toLowerCase();
+const nameOf = (check) => checkName(check.check).toLowerCase();
 
 /** What came of it, as [tone, strong word, sentence]. */
 export function result(c) {
   const reason = c.reason ?? "", took = seconds(c.endMs - c.ms), late = c.late ? `; ${c.late}` : "", no = stopped(c);
-  if (c.end === "refused") return ["", "refused", no ? `${nameOf(no)}, ${no.why}` : reason];
+  if (c.end === "refused") return ["", "refused", no && no.check !== "schema" ? `${nameOf(no)}, ${no.why}` : no?.why ?? reason];
   if (c.end === "failed") return [reason.startsWith(BY_DEVICE) ? "" : "warn", "failed", reason];
   if (c.end === "timed_out") return ["warn", "timed out", `${reason || "no answer"}${late}`];
   if (c.end === "effect") return ["quiet", "", c.ofAlarm ? `done by the gate ${c.endMs - c.ms < 1 ? "at once" : `after ${took}`}` : `done after ${took}${reason ? `: ${reason}` : ""}`];
