@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra import kernels
+
 MARKER = ".twinflow-data"
 """File that makes a folder ours; `down --purge` deletes no folder without it."""
 
@@ -37,8 +39,9 @@ class Folders:
     def create(self) -> None:
         """Make both folders and mark the data folder as ours; it is private to its user."""
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in (self.logs, self.cache, self.numba):
+        for folder in (self.logs, self.cache):
             folder.mkdir(parents=True, exist_ok=True)
+        kernels.folder(self.cache)
         (self.data / MARKER).touch()
 
     @property
@@ -75,7 +78,7 @@ class Folders:
 
     @property
     def numba(self) -> Path:
-        return self.cache / "numba"
+        return self.cache / "numba" / kernels.digest()
 
     def listing(self) -> dict[str, str]:
         """Every path by name, as `twinflow paths` prints them."""

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from infra import kernels
 from infra.errors import UsageFault
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,7 +55,7 @@ def run(steps: tuple[tuple[str, tuple[str, ...]], ...]) -> int:
 
 def _environment() -> dict[str, str]:
     cache = os.environ.get("TWINFLOW_CACHE") or str(Path.home() / ".cache" / "twinflow")
-    numba = os.environ.get("NUMBA_CACHE_DIR") or str(Path(cache) / "numba")
+    numba = os.environ.get("NUMBA_CACHE_DIR") or str(kernels.folder(Path(cache)))
     return {**os.environ, "NUMBA_CACHE_DIR": numba, "PYTHONPATH": str(ROOT)}
 
 

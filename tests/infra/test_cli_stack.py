@@ -207,5 +207,5 @@ def test_children_find_the_settings_and_the_addresses_in_their_environment(tmp_p
     history = urlsplit(env["TWINFLOW_CLICKHOUSE"])
     assert (history.scheme, history.username, history.hostname) == ("http", "writer", "127.0.0.1")
     assert history.password
-    assert env["NUMBA_CACHE_DIR"] == str(tmp_path / "numba")
+    assert env["NUMBA_CACHE_DIR"] == str(Folders(tmp_path, tmp_path).numba)
     assert "TWINFLOW_KAFKA_PORT" not in env
