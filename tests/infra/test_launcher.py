@@ -29,7 +29,7 @@ def clone(tmp_path: Path) -> Path:
 def tools(folder: Path, *names: str, **scripts: str) -> str:
     """A PATH with these programs of the system and these scripts, and nothing else."""
     folder.mkdir(exist_ok=True)
-    for name in ("sh", "dirname", "readlink", "rm", "cp", "cmp", "mkdir", *names):
+    for name in ("sh", "dirname", "readlink", "rm", "cp", "cmp", "mkdir", "ln", "sleep", *names):
         found = shutil.which(name)
         assert found, name
         if not (folder / name).exists():
@@ -52,10 +52,14 @@ def full_path(folder: Path) -> str:
     return tools(folder, uv=f'exec "{uv()}" "$@"', python3=f'exec "{base}" "$@"')
 
 
-def call(script: Path | str, *arguments: str, path: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def environment(path: str) -> dict[str, str]:
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "TWINFLOW_"))}
+    return {**keep, "PATH": path}
+
+
+def call(script: Path | str, *arguments: str, path: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(script), *arguments], env={**keep, "PATH": path}, cwd=cwd, capture_output=True, text=True, timeout=120
+        [str(script), *arguments], env=environment(path), cwd=cwd, capture_output=True, text=True, timeout=120
     )
 
 
@@ -115,6 +119,35 @@ def test_without_a_fitting_python_uv_brings_one(clone: Path, tmp_path: Path) -> 
     done = call(clone / "twinflow", "up", path=path, cwd=tmp_path)
     assert done.stdout.startswith("['up']"), done.stderr
     assert "--python 3.12" in asked.read_text()
+
+
+def test_of_two_first_calls_at_once_one_installs_and_both_go_on(clone: Path, tmp_path: Path) -> None:
+    env = environment(full_path(tmp_path / "bin"))
+    both = [
+        subprocess.Popen([clone / "twinflow", name], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in "ab"
+    ]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [out[:5] for out, _ in said] == ["['a']", "['b']"], said
+    assert sum("installing requirements.lock" in err for _, err in said) == 1
+    assert not (clone / ".venv.busy").is_symlink()
+
+
+def test_a_first_call_that_was_killed_holds_up_nobody(clone: Path, tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (clone / ".venv.busy").symlink_to(str(gone.pid))
+    done = call(clone / "twinflow", "x", path=full_path(tmp_path / "bin"), cwd=tmp_path)
+    assert done.stdout.startswith("['x']"), done.stderr
+
+
+def test_uv_comes_by_the_pip_that_is_there_so_the_environment_needs_none(clone: Path, tmp_path: Path) -> None:
+    base = Path(sys.base_prefix, "bin", "python3")
+    pip = f'*"-m pip"*install*) ln -s "{uv()}" "{clone}/.venv/bin/uv" ;; *"-m pip"*) ;;'
+    path = tools(tmp_path / "bin", python3=f'case "$*" in {pip} *) exec "{base}" "$@" ;; esac')
+    done = call(clone / "twinflow", "x", path=path, cwd=tmp_path)
+    assert done.stdout.startswith("['x']"), done.stderr
+    assert not list((clone / ".venv" / "bin").glob("pip*"))
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(clone: Path, tmp_path: Path) -> None:
