@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 import chdb
 
 from infra.history.errors import EngineError
+from infra.history.room import Room
 
 IDLE_HANDLES = 24
 ONE_OFF = frozenset({"insert_deduplication_token", "log_comment"})
@@ -71,8 +72,8 @@ def identifier(name: str) -> str:
 class Handle:
     """One session of the engine; used by one thread at a time."""
 
-    def __init__(self, connection: chdb.Connection, version: str) -> None:
-        self.connection, self.version = connection, version
+    def __init__(self, connection: chdb.Connection, version: str, room: Room) -> None:
+        self.connection, self.version, self.room = connection, version, room
 
     def run(self, sql: bytes | str, fmt: str = "TabSeparated", params: Mapping[str, str] | None = None) -> Answer:
         """Run a statement to its end and return the whole result.
@@ -117,8 +118,10 @@ class Handle:
         """Insert encoded bytes as they come; returns once the engine holds all of them, raises when it took none.
 
         Raises:
-            EngineError: the engine refused; or what `data` raised, after the insert was cancelled.
+            EngineError: the engine refused, or the disk has no room for it; or what `data` raised, after the insert was
+                cancelled.
         """
+        self.room.before()
         try:
             insert = self.connection.send_insert(sql, fmt)
         except (RuntimeError, ValueError) as error:
@@ -132,6 +135,7 @@ class Handle:
         finally:
             with suppress(RuntimeError):
                 insert.cancel()
+        self.room.after()
         return Answer(b"", 0, 0, 0, done.rows_written, done.bytes_written, done.elapsed)
 
     def single_read(self, sql: bytes) -> bool | None:
@@ -165,6 +169,7 @@ class Engine:
             "uncompressed_cache_size": "0",
         }
         self._dsn = f"{path}?{urlencode(options)}"
+        self._room = Room(path)
         self._lock = threading.Lock()
         self._idle: OrderedDict[int, tuple[Setup, Handle]] = OrderedDict()
         self.version = ""
@@ -177,7 +182,7 @@ class Engine:
 
     def _connect(self) -> Handle:
         try:
-            return Handle(chdb.connect(self._dsn), self.version)
+            return Handle(chdb.connect(self._dsn), self.version, self._room)
         except RuntimeError as error:
             raise EngineError.of(error, self.version) from None
 
