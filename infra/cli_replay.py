@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,9 +71,13 @@ class Report:
 
 
 class Sink:
-    """Kafka as a replay needs it: idempotent, waits where the queue is full, counts what was refused."""
+    """Kafka as a replay needs it: idempotent, waits where the queue is full, counts what was refused.
+
+    Ctrl-C is only noted and raised between two calls: inside a delivery report the client would lose it.
+    """
 
     def __init__(self, bootstrap: str) -> None:
+        self.interrupted = threading.Event()
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -89,6 +95,7 @@ class Sink:
     def send(self, device: str, value: bytes) -> None:
         """Queue one message."""
         while True:
+            self._raise_interrupt()
             try:
                 self._producer.produce(TOPIC, value, device.encode(), headers=self._headers, on_delivery=self._told)
             except BufferError:
@@ -102,6 +109,11 @@ class Sink:
     def wait(self, secs: float) -> None:
         """Let time pass while deliveries are told."""
         self._producer.poll(max(0.0, secs))
+        self._raise_interrupt()
+
+    def _raise_interrupt(self) -> None:
+        if self.interrupted.is_set():
+            raise KeyboardInterrupt
 
     def close(self) -> int:
         """Number of messages that did not arrive."""
@@ -132,7 +144,7 @@ def replay(folders: Folders, settings: Settings, wish: Wish, *, as_json: bool) -
     interrupted = False
     started = time.monotonic()
     try:
-        with _progress(shown=sys.stderr.isatty() and not as_json) as tell:
+        with _noted(sink.interrupted), _progress(shown=sys.stderr.isatty() and not as_json) as tell:
             for piece, due in _rounds(recording, wish, speed, at, report):
                 _send(piece, due, sink, report, tell)
     except KeyboardInterrupt:
@@ -144,6 +156,19 @@ def replay(folders: Folders, settings: Settings, wish: Wish, *, as_json: bool) -
     if interrupted and not wish.loop:
         return ExitCode.INTERRUPTED
     return ExitCode.FAILED if report.undelivered or report.faults else ExitCode.OK
+
+
+@contextmanager
+def _noted(interrupted: threading.Event) -> Iterator[None]:
+    """Let Ctrl-C set an event instead of raising wherever the program is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _checked(wish: Wish) -> tuple[float, At]:

@@ -87,9 +87,21 @@ def _cut(joined: U8, ends: I64) -> list[bytes]:
 def _read_schema(raw: bytes, where: str) -> pa.Schema:
     try:
         claim(raw)
-        return pa.ipc.read_schema(pa.py_buffer(raw))
+        schema = pa.ipc.read_schema(pa.py_buffer(raw))
+        _spell(schema)
+        return schema
     except (ArrowRefused, pa.ArrowException, OSError, ValueError) as error:
         raise ContractError(reason="bad_block", where=where, detail=str(error)[:200]) from None
+
+
+def _spell(schema: pa.Schema) -> list[str]:
+    """Every name, that of what a list holds too: pyarrow takes any bytes for one, and fails when it is asked for.
+
+    Raises:
+        ValueError: a name is no UTF-8.
+    """
+    lists = [f.type for f in schema if pa.types.is_list(f.type) or pa.types.is_fixed_size_list(f.type)]
+    return [*schema.names, *(kind.value_field.name for kind in lists)]
 
 
 def _read(raw: bytes, head: Head, schemas: Schemas, where: str) -> tuple[pa.Schema, list[pa.RecordBatch]]:
@@ -105,6 +117,7 @@ def _read(raw: bytes, head: Head, schemas: Schemas, where: str) -> tuple[pa.Sche
         if known is None:
             reader = pa.ipc.open_stream(pa.py_buffer(raw))
             schema, batches = reader.schema, list(reader)
+            _spell(schema)
         else:
             schema, batches = known, [pa.ipc.read_record_batch(pa.py_buffer(raw), known)]
         for batch in batches:

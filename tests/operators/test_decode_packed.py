@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from operators.arrow_guard import ArrowRefused, claim
@@ -171,6 +171,7 @@ def test_a_compressed_block_of_ordinary_size_is_read() -> None:
 
 
 @given(at=st.integers(0, 400), junk=st.binary(max_size=4), keep=st.booleans())
+@example(at=168, junk=b"\x80", keep=True)  # a column name that is no UTF-8
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_block_never_crashes_nor_touches_its_neighbours(at: int, junk: bytes, keep: bool) -> None:
     raw = block({"ts": TS, "temp": [1.0, 2.0, 3.0]})
