@@ -234,7 +234,8 @@ def _check_norms(plan: Plan, known: list[tuple[int, F64, U8, Mask]], frame: Fram
             common = np.intersect1d(common, other)
         total = np.zeros(common.size)
         for (values, _, _), place, time in zip(parts, places, times, strict=True):
-            total += values[place[np.searchsorted(time, common)]] ** 2
+            with np.errstate(over="ignore"):  # then it is infinite, and no quaternion
+                total += values[place[np.searchsorted(time, common)]] ** 2
         if not (np.abs(np.sqrt(total) - 1.0) <= NORM_TOLERANCE).all():
             names = plan.type.signals[elements[0]].name.rpartition(".")[0]
             raise fault("bad_quaternion", where, f"{names} is not of length 1")

@@ -85,7 +85,8 @@ def _field(text: U8, table: int, field: int, low: int, high: int) -> int:
     offset = _little(text, vtable + 4 + 2 * field, 2) & 0xFFFF
     if offset == 0:
         return 0
-    return table + offset if table + offset + 8 <= high else -1
+    inline = _little(text, vtable + 2, 2) & 0xFFFF
+    return table + offset if offset < inline and table + offset + 8 <= high else -1
 
 
 @part

@@ -108,14 +108,17 @@ def test_the_walk_and_the_judge_agree_to_the_bit(
 
 @given(block=blocks(), at=st.integers(0, 10_000), byte=st.integers(0, 255), cut=st.integers(0, 40))
 @settings(max_examples=200, deadline=None)
-def test_a_damaged_block_is_judged_as_ever_and_its_neighbours_stay(
+def test_a_damaged_block_is_judged_as_ever_or_reads_as_the_whole_one_and_its_neighbours_stay(
     block: pa.RecordBatch, at: int, byte: int, cut: int
 ) -> None:
     raw = block.serialize().to_pybytes()
     hurt = bytearray(raw)
     hurt[at % len(raw)] = byte
-    frames = fetched(sent(block, [raw, bytes(hurt), raw, raw[: len(raw) - cut], raw], ()))
-    assert told([decoder().push(frames)]) == told([decoder().push(judged(frames))])
+    short = raw[: len(raw) - cut]
+    frames, whole = (fetched(sent(block, [raw, one, raw, short, raw], ())) for one in (bytes(hurt), raw))
+    found = told([decoder().push(frames)])
+    # a byte of the metadata that nothing depends on may be wrong: then the block reads as if it were right
+    assert found == told([decoder().push(judged(frames))]) or found == told([decoder().push(judged(whole))])
 
 
 def test_a_plain_block_of_a_known_device_is_not_left_to_the_judge() -> None:
