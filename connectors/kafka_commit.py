@@ -256,6 +256,7 @@ class ShardTransactions(Transactions):
         super().__init__(bootstrap, group=group, shard=shard, sources=[source])
         self._source, self._merge = source, merge
         self._parts: list[Part] = []
+        self._rows = 0
         self._end_offset = -1
 
     @property
@@ -274,14 +275,15 @@ class ShardTransactions(Transactions):
         self._end_offset = max(self._end_offset, settled.end_offset)
         if settled.part is not None:
             self._parts.append(settled.part)
-            if sum(part.rows for part in self._parts) > MOST_ROWS:
+            self._rows += settled.part.rows
+            if self._rows > MOST_ROWS:
                 self._write_parts()
 
     def _write_parts(self) -> None:
         """One encoding for what came in many fetches: blocks as large as an epoch allows."""
         if self._parts:
             assert self._merge is not None, "parts need a merge"
-            parts, self._parts = self._parts, []
+            parts, self._parts, self._rows = self._parts, [], 0
             self.send(self._merge(self.shard, self._source[1], parts))
 
     def commit(self) -> None:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -96,10 +96,14 @@ class Worker:
     def _start(self) -> None:
         """Fence older copies of this flow first, so that what is read as committed stays the last word."""
         if self.transactional:
-            with ThreadPoolExecutor(len(self._resume)) as threads:
-                list(threads.map(self.transactions, self._resume))
+            self.fence(self._resume)
         self._starts = self._start_offsets()
         self._consumer = ColumnConsumer(self.bootstrap, self.topic, self._starts)
+
+    def fence(self, partitions: Collection[int]) -> None:
+        """Start the transactions of some shards side by side: one after the other they take half a second each."""
+        with ThreadPoolExecutor(len(partitions)) as threads:
+            list(threads.map(self.transactions, partitions))
 
     def transactions(self, partition: int) -> ShardTransactions:
         """The committed output of the shard that reads a partition, made once.

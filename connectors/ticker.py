@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from types import FrameType
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from connectors.kafka_commit import PRODUCER, CommitError
 from connectors.kafka_wait import wait_for_topic
+from connectors.stop_signal import set_on_signals
 
 log = logging.getLogger("twinflow.ticker")
 
@@ -116,13 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--grace", type=float, default=5.0, help="seconds to wait after the broker was away")
     told = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    stop = threading.Event()
-
-    def stopped(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, stopped)
-    signal.signal(signal.SIGINT, stopped)
+    stop = set_on_signals(threading.Event())
     if not wait_for_topic(told.kafka, told.topic, told.partitions, stop=stop):
         return 0
     ticker = Ticker(told.kafka, told.topic, told.partitions, told.every, grace_s=told.grace)

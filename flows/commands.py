@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ import msgspec
 from connectors.kafka_commit import Record, Transactions
 from connectors.kafka_records import Got, RecordReader, read_back, starts_of
 from connectors.kafka_wait import wait_for_topic
+from connectors.stop_signal import set_on_signals
 from flows.documents import document, raw_text
 from flows.health import serve
 from flows.settings import FlowSettings, SettingError
@@ -185,8 +185,7 @@ def main() -> int:
     try:
         settings = FlowSettings.from_environment("commands")
         flow = CommandFlow(settings, required)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: flow.stop.set())
+        set_on_signals(flow.stop)
         if settings.health_port:
             serve(settings.health_port, flow.why_not_ready, flow.metrics)
         flow.run()

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from types import FrameType
 
 from connectors.kafka_offsets import Offsets
+from connectors.stop_signal import set_on_signals
 from flows.history_frontier import Frontier
 from flows.history_lane import TABLES, Lane, Progress
 from flows.history_store import Stopped, Store
@@ -102,12 +101,7 @@ def main() -> int:
         if not value:
             raise SettingError(f"{name} is not set: the history writer cannot start; `twinflow up` sets it")
     writer = Writer(*found.values())
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        writer.stop.set()
-
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    set_on_signals(writer.stop)
     writer.run()
     return 0
 

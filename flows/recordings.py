@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from connectors.kafka_wait import wait_for_topic
 from connectors.recordings.binding import TypeOf
 from connectors.recordings.endless import Endless, Loop
 from connectors.recordings.recording import open_recording
 from connectors.simulator import Outlet, SimulatorError, run
+from connectors.stop_signal import set_on_signals
 from flows.settings import TWINS
 from operators.definition_yaml import load_fleet
 from operators.errors import TwinflowError
@@ -64,13 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no recording {unknown[0]!r}; there are {', '.join(CUTS)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    stop = threading.Event()
-
-    def stopped(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, stopped)
-    signal.signal(signal.SIGINT, stopped)
+    stop = set_on_signals(threading.Event())
     loops = loops_of(told.names or list(CUTS), load_fleet(told.fleet, told.types).type_of)
     if not wait_for_topic(told.kafka, told.topic, 1, stop=stop):
         return 0

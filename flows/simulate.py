@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from types import FrameType
 
 from connectors.device import Gateway
 from connectors.kafka_wait import wait_for_topic
 from connectors.simulator import BUFFER_MESSAGES, Outlet, SimulatorError, run
+from connectors.stop_signal import set_on_signals
 from flows.simulate_commands import SimulatedCommands
 from models.faults import Fault, FaultError, parse
 from models.physics.fleet import SCENARIOS, SimulatedFleet, names, scenario
@@ -34,13 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fleet(told, time.time_ns(), faults)
     except (FaultError, ValueError) as error:
         parser.error(str(error))
-    stop = threading.Event()
-
-    def stopped(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, stopped)
-    signal.signal(signal.SIGINT, stopped)
+    stop = set_on_signals(threading.Event())
     if not wait_for_topic(told.kafka, told.topic, 1, stop=stop):
         return 0
     devices = fleet(told, time.time_ns(), faults)

@@ -27,15 +27,15 @@ def _text(codes: NDArray[Any], names: Sequence[str]) -> pa.Array:
     if not codes.size:
         return pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
     low, high = int(codes.min()), int(codes.max())
-    if high - low > 4 * codes.size + 1000:
+    if high - low > 4 * codes.size + 1000:  # few codes, far apart: sorting them is cheaper than counting
         used, places = np.unique(codes, return_inverse=True)
-        dictionary = pa.array([names[i] for i in used.tolist()], pa.string())
-        return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), dictionary)
-    used = np.flatnonzero(np.bincount(codes - low))
-    place = np.zeros(int(used[-1]) + 1, np.int32)
-    place[used] = np.arange(used.size)
-    dictionary = pa.array([names[i] for i in (used + low).tolist()], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(place[codes - low]), dictionary)
+    else:
+        used = np.flatnonzero(np.bincount(codes - low)) + low
+        place = np.zeros(high - low + 1, np.int32)
+        place[used - low] = np.arange(used.size)
+        places = place[codes - low]
+    dictionary = pa.array([names[i] for i in used.tolist()], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), dictionary)
 
 
 def device_and_signal(series: I32, twin: TwinType, names: Sequence[str]) -> dict[str, pa.Array]:

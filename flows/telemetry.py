@@ -7,10 +7,8 @@ Run: `python -m flows.telemetry` with TWINFLOW_KAFKA and TWINFLOW_DATA set (`twi
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -23,6 +21,7 @@ from connectors.kafka_commit import Record, Settled
 from connectors.kafka_flow import CommittedSink, LiveSink, ShardSource, Worker
 from connectors.kafka_wait import wait_for_topic
 from connectors.shards import SHARDS
+from connectors.stop_signal import set_on_signals
 from flows.health import serve
 from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
@@ -98,9 +97,8 @@ class TelemetryWorker(Worker):
         self._folder, self._type_of, self._losses = state.shards, fleet.type_of, state.accepted_losses()
 
     def prepare(self) -> None:
-        """Fence older copies, side by side (one after the other they take half a second each), then load states."""
-        with ThreadPoolExecutor(len(self.partitions)) as threads:
-            list(threads.map(self.transactions, self.partitions))
+        """Fence older copies, then load states."""
+        self.fence(self.partitions)
         for p in self.partitions:
             self.kept[p] = KeptShard(self._type_of, self._folder, p, self.committed[p])
 
@@ -140,8 +138,7 @@ def run(settings: FlowSettings) -> None:
     with state.owned(worker.shards):
         worker.prepare()
         log.info("kernels ready after another %.1f s", helpers.join(fleet.types.values()))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.drain.set())
+        set_on_signals(worker.drain)
         run_main(build(worker), epoch_interval=timedelta(seconds=settings.epoch_secs))
 
 
