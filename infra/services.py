@@ -65,7 +65,7 @@ class Stack:
 
     def running(self, *names: str) -> tuple[str, ...]:
         """Those of the named services that this stack itself runs (none of a real cluster)."""
-        return tuple(s.name for s in self.services if s.name in names or s.name.rstrip("-123456789") in names)
+        return tuple(s.name for s in self.services if s.name in names or (s.part or s.name) in names)
 
 
 def kafka(stack: Stack) -> None:
@@ -157,6 +157,7 @@ def telemetry(stack: Stack) -> None:
             Service(
                 name,
                 lambda: command,
+                part="telemetry",
                 ready=partial(http_answer, port),
                 env={**stack.env(), "TWINFLOW_HEALTH_PORT": str(port), "TWINFLOW_PROCESS": f"{i}/{count}"},
                 after=stack.running("kafka"),

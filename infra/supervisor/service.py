@@ -50,6 +50,7 @@ class Service:
         grace_secs: from SIGTERM to SIGKILL.
         ready_within_secs: a start that takes longer counts as a death.
         note: what it prepares right now, for the status ("jars 12/60 MB").
+        part: what it is one of, where several processes are one part of the stack.
 
     >>> Service("web", lambda: ["python3", "-m", "http.server"], ready=lambda: "").grace_secs
     10.0
@@ -65,6 +66,7 @@ class Service:
     grace_secs: float = 10.0
     ready_within_secs: float = 90.0
     note: Callable[[], str] = _silent
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

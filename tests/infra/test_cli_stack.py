@@ -209,3 +209,12 @@ def test_children_find_the_settings_and_the_addresses_in_their_environment(tmp_p
     assert history.password
     assert env["NUMBA_CACHE_DIR"] == str(Folders(tmp_path, tmp_path).numba)
     assert "TWINFLOW_KAFKA_PORT" not in env
+
+
+def test_parts_that_come_after_telemetry_wait_for_all_of_its_processes(tmp_path: Path) -> None:
+    stack = build(Settings.load(environ={}, flags=["telemetry_processes=12"]), Folders(tmp_path, tmp_path))
+    names = {f"telemetry-{i}" for i in range(1, 13)}
+    assert set(stack.running("telemetry")) == names
+    [simulator] = [s for s in stack.services if s.name == "simulator"]
+    assert names < set(simulator.after)
+    assert stack.running("history") == ("history",)
