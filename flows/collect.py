@@ -11,15 +11,20 @@ from flows.tables import latest_revisions, plain
 TABLES = ("windows", "rows", "anomalies", "late")
 
 
-def collect(bootstrap: str, twin_type: str) -> dict[str, pa.Table]:
+def collect(bootstrap: str, twin_type: str, *, since_ns: int = 0) -> dict[str, pa.Table]:
     """Everything the settled topics keep of one twin type; windows by their last word on each revision.
+
+    Args:
+        bootstrap: host:port of a broker.
+        twin_type: its name.
+        since_ns: only results that arrived at this time or later, ns UTC.
 
     Raises:
         TopicError: a topic is missing, or the broker does not answer.
     """
     tables = {}
     for topic in TABLES:
-        parts = list(_blocks(bootstrap, topic, twin_type))
+        parts = list(_blocks(bootstrap, topic, twin_type, since_ns))
         if parts:
             tables[topic] = pa.concat_tables(parts)
     if "windows" in tables:
@@ -27,8 +32,8 @@ def collect(bootstrap: str, twin_type: str) -> dict[str, pa.Table]:
     return tables
 
 
-def _blocks(bootstrap: str, topic: str, twin_type: str) -> list[pa.Table]:
-    tail = TopicTail(bootstrap, topic)
+def _blocks(bootstrap: str, topic: str, twin_type: str, since_ns: int) -> list[pa.Table]:
+    tail = TopicTail(bootstrap, topic, since_ns=since_ns)
     try:
         return [
             plain(from_bytes(frames.value(row) or b""))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="twinflow",
     help="Digital twins as one stream pipeline: start it, look at it, stop it.",
-    epilog="Also: bench, lint, paths, version. Example: twinflow up --no-browser",
+    epilog="Also: bench, chaos, lint, paths, version. Example: twinflow up --no-browser",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -271,8 +271,20 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Whic
 
 
 @app.command(
+    hidden=True,
+    epilog="Example: twinflow chaos eos --kills 100 --seed 1 --json",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def chaos(context: typer.Context, name: Annotated[str, typer.Argument(help="Which; a wrong one lists them.")]) -> int:
+    """Run a scenario of tests/chaos: mishaps on purpose, in a world of its own; exit 1 when anything is wrong."""
+    from infra.testing import chaos as run_chaos
+
+    return run_chaos(name, context.args)
+
+
+@app.command(
     "test",
-    epilog="Example: twinflow test tests/infra -k supervisor",
+    epilog="--full adds the long ones. Example: twinflow test tests/infra -k supervisor",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def run_tests(context: typer.Context) -> int:

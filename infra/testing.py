@@ -1,4 +1,4 @@
-"""`twinflow test` and `twinflow lint`: the checks of this repository, in the order that fails fastest."""
+"""`twinflow test`, `lint`, `bench` and `chaos`: the checks of this repository, in the order that fails fastest."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "NUMBA_CACHE_DIR": numba, "PYTHONPATH": str(ROOT)}
 
 
-def benchmarks() -> dict[str, str]:
-    """Benchmarks by name: modules of tests/bench that have a `main`."""
-    found = sorted((ROOT / "tests" / "bench").glob("*.py"))
-    return {p.stem: f"tests.bench.{p.stem}" for p in found if "\ndef main(" in p.read_text()}
+def programs(kind: str) -> dict[str, str]:
+    """Benchmarks or scenarios by name: modules of tests/<kind> that have a `main`."""
+    found = sorted((ROOT / "tests" / kind).glob("*.py"))
+    return {p.stem: f"tests.{kind}.{p.stem}" for p in found if "\ndef main(" in p.read_text()}
 
 
 def bench(name: str, arguments: list[str]) -> int:
@@ -71,13 +71,28 @@ def bench(name: str, arguments: list[str]) -> int:
     Raises:
         UsageFault: there is none of this name.
     """
-    known = benchmarks()
+    code: int = importlib.import_module(_module("bench", name)).main(arguments)
+    return code
+
+
+def chaos(name: str, arguments: list[str]) -> int:
+    """Run one scenario of tests/chaos, in a process that finds the compiled kernels; its own options follow its name.
+
+    Raises:
+        UsageFault: there is none of this name.
+    """
+    return subprocess.run(
+        [sys.executable, "-m", _module("chaos", name), *arguments], cwd=ROOT, env=_environment()
+    ).returncode
+
+
+def _module(kind: str, name: str) -> str:
+    known = programs(kind)
     if name not in known:
         raise UsageFault(
-            what=f"bench {name!r}", why="there is no such benchmark", fix=f"take one of {', '.join(known)}"
+            what=f"{kind} {name!r}", why="there is none of this name", fix=f"take one of {', '.join(known)}"
         )
-    code: int = importlib.import_module(known[name]).main(arguments)
-    return code
+    return known[name]
 
 
 def lint() -> int:
@@ -85,11 +100,20 @@ def lint() -> int:
     return run(LINT)
 
 
+FULL = "--full"
+EVERY_MARK = ("-m", "full or not full")
+
+
 def run_tests(arguments: list[str]) -> int:
-    """Lint, then every test; `arguments` replace the default selection of pytest. Exit 0 only when all is green."""
+    """Lint, then every test; `arguments` replace the default selection of pytest. Exit 0 only when all is green.
+
+    `--full` adds the tests marked `full`: each scenario of chaos at its whole size.
+    """
     started = time.monotonic()
     install_programs()
-    steps = (*((LINT) if not arguments else ()), ("tests", ("pytest", *arguments)))
+    marks = EVERY_MARK if FULL in arguments else ()
+    arguments = [word for word in arguments if word != FULL]
+    steps = (*((LINT) if not arguments else ()), ("tests", ("pytest", *arguments, *marks)))
     code = run(steps)
     sys.stdout.write(f"twinflow test: {'passed' if code == 0 else 'FAILED'} in {time.monotonic() - started:.0f} s\n")
     return code

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.kafka.broker import Broker
@@ -30,13 +31,37 @@ def free_ports(count: int) -> list[int]:
             probe.close()
 
 
+@dataclass(frozen=True, slots=True)
+class ProxiedBroker(Broker):
+    """A broker with a second port for whoever stands between it and its clients.
+
+    Attributes:
+        back_port: clients that come in here are told that the broker is at `proxy_port`.
+        proxy_port: where somebody passes on what comes to `back_port`.
+    """
+
+    back_port: int = 0
+    proxy_port: int = 0
+
+    def properties(self) -> dict[str, str]:
+        own = Broker.properties(self)
+        return own | {
+            "listeners": f"{own['listeners']},PROXIED://127.0.0.1:{self.back_port}",
+            "advertised.listeners": f"{own['advertised.listeners']},PROXIED://127.0.0.1:{self.proxy_port}",
+            "listener.security.protocol.map": f"{own['listener.security.protocol.map']},PROXIED:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+        }
+
+
 class BrokerProcess:
     """One broker on free ports; it may be started again over the same folder."""
 
     def __init__(self, data_dir: Path, *, heap_mb: int = 320) -> None:
-        port, controller_port = free_ports(2)
+        port, controller_port, back_port, proxy_port = free_ports(4)
         jars = ensure_jars(Folders.of().cache)
-        self.broker = Broker(data_dir, port, controller_port, jars, heap_mb=heap_mb)
+        self.broker = ProxiedBroker(
+            data_dir, port, controller_port, jars, heap_mb, back_port=back_port, proxy_port=proxy_port
+        )
         self.log = data_dir.with_name(data_dir.name + ".log")
         self.process: subprocess.Popen[bytes] | None = None
 

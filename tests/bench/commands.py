@@ -34,7 +34,8 @@ from operators.command_reading import read_request
 from operators.definition_yaml import load_fleet
 from operators.frames import Frames
 from operators.gate import Gate
-from tests.flows.command_world import AWAIT_SECS, ROOT, Valves, fresh
+from tests.flows.command_world import AWAIT_SECS, Valves, fresh
+from tests.support_flow import ROOT
 from tests.support_kafka import running_broker
 
 EPOCH = timedelta(seconds=1)

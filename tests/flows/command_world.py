@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,9 +16,9 @@ from confluent_kafka import Producer
 from connectors.kafka_commit import PRODUCER
 from connectors.kafka_records import Got, RecordReader
 from tests.connectors.brokers import until
+from tests.support_flow import drain, running_flow
 from tests.support_kafka import free_ports
 
-ROOT = Path(__file__).parents[2]
 FLEET = 'instances:\n  - {device: "valve-*", type: valve}\n'
 VALVE = """
 twin_type: valve
@@ -80,20 +77,12 @@ class Valves:
             "TWINFLOW_TYPES": str(self.types),
             **env,
         }
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "flows.commands"], cwd=ROOT, env=os.environ | own, stdout=log, stderr=log
-            )
-        try:
+        with running_flow("flows.commands", own, self.log) as process:
             yield process
-        finally:
-            process.kill()
-            process.wait()
 
     def drain(self, process: subprocess.Popen[bytes]) -> None:
         """Stop the flow as `up` does."""
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, self.log.read_text()
+        drain(process, self.log)
 
     def ask(self, device: str, verb: str, arguments: Mapping[str, Any] | None = None, **more: Any) -> str:
         """Send a request; returns its id."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +18,9 @@ from connectors.clickhouse import ClickHouse, HistoryError
 from flows.encode import to_bytes
 from flows.history_lane import TABLES
 from infra.kafka.topics import Topic, ensure_topics, load_topics
+from tests.support_flow import start_flow
 from tests.support_history import HistoryHandle
 
-ROOT = Path(__file__).resolve().parents[2]
 MINUTE_NS = 60_000_000_000
 SIGNALS = ("pressure", "flow")
 
@@ -106,14 +104,12 @@ class WriterProcess:
     """`python -m flows.history`, to be started again after it was killed."""
 
     def __init__(self, bootstrap: str, url: str, log: Path) -> None:
-        self._env = {**os.environ, "PYTHONPATH": str(ROOT), "TWINFLOW_KAFKA": bootstrap, "TWINFLOW_CLICKHOUSE": url}
+        self._variables = {"TWINFLOW_KAFKA": bootstrap, "TWINFLOW_CLICKHOUSE": url}
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "flows.history"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=self._env, stdout=log, stderr=log)
+        self.process = start_flow("flows.history", self._variables, self.log)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Its exit code."""

@@ -46,12 +46,18 @@ START_S = 1_700_000_000
 
 
 def stream(
-    seed: int = 3, *, start_ns: int = START_S * 10**9, step_ns: int = 40_000_000, suffix: str = ""
+    seed: int = 3,
+    *,
+    start_ns: int = START_S * 10**9,
+    step_ns: int = 40_000_000,
+    suffix: str = "",
+    clock_step_ns: int = 0,
 ) -> Iterator[tuple[bytes, int]]:
     """Value and arrival (ns) of one message after the other, `step_ns` apart, without end.
 
     Args:
         suffix: what device names end in.
+        clock_step_ns: how far the clock of the second pump jumps ahead, now and then, and back again.
     """
     rng = np.random.default_rng(seed)
     seqs = dict.fromkeys((f"pump-1{suffix}", f"pump-2{suffix}", f"probe-1{suffix}"), 0)
@@ -60,7 +66,27 @@ def stream(
         device = list(seqs)[int(rng.integers(3))]
         seqs[device] += int(rng.choice([0, 1, 1, 1, 1, 1, 1, 1, 4]))
         ts = now_ns - int(rng.choice([0, 10**6, 5 * 10**8, 4 * 10**9], p=[0.6, 0.3, 0.08, 0.02]))
+        if clock_step_ns and device.startswith("pump-2") and i % 300 >= 200:
+            ts += clock_step_ns
         yield _one(rng, i, device, seqs[device], ts, now_ns), now_ns + int(rng.integers(10**7))
+
+
+def keyed(values: Iterator[tuple[bytes, int]], seed: int) -> Iterator[tuple[bytes | None, bytes]]:
+    """Key and value of the messages of a stream: the device, now and then somebody else, or none."""
+    rng = np.random.default_rng(seed)
+    for value, _ in values:
+        draw = rng.random()
+        if draw < 0.02:
+            yield b"somebody-else", value
+        else:
+            yield (_device(value) if draw < 0.5 else None), value
+
+
+def _device(value: bytes) -> bytes | None:
+    try:
+        return str(json.loads(value)["device"]).encode()
+    except (ValueError, KeyError):
+        return None
 
 
 def messages(number: int, seed: int = 3) -> tuple[list[bytes], list[int]]:

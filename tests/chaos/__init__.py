@@ -1,0 +1,1 @@
+"""Mishaps on purpose (`twinflow chaos NAME`): a scenario per module, one world, one checker."""
