@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +20,7 @@ from infra.paths import Folders
 from infra.ports import holder, is_free
 from infra.services import address_answer, kafka_answer
 from infra.settings import Settings
+from infra.supervisor.disk import free_mb
 from infra.supervisor.statefile import StackState
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -55,7 +56,7 @@ def examine(folders: Folders, settings: Settings, state: StackState | None) -> l
         ("glibc", glibc),
         ("memory", memory),
         ("folder", lambda: folder(folders)),
-        ("disk", lambda: disk(folders)),
+        ("disk", lambda: disk(folders, state)),
         ("clock", lambda: clock(folders)),
         ("java", java),
         ("jars", lambda: jars(folders)),
@@ -112,17 +113,22 @@ def folder(folders: Folders) -> Check:
                 probe.flush()
                 os.fsync(probe.fileno())
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                return Check("folder", "fail", f"{there}: the disk is full", "free space")
             remedy = "give yourself the right to write there, or choose another with --data or TWINFLOW_CACHE"
             return Check("folder", "fail", f"{there}: {error.strerror}", remedy)
     return Check("folder", "ok", f"{folders.data} and {folders.cache} are writable")
 
 
-def disk(folders: Folders) -> Check:
+def disk(folders: Folders, state: StackState | None) -> Check:
+    """Room where the data is, or would be; what a running stack that rests says of it."""
+    if state is not None and state.held:
+        return Check("disk", "fail", state.held, "free space: it goes on by itself")
     there = next(p for p in (folders.data, *folders.data.parents) if p.exists())
-    free_mb = shutil.disk_usage(there).free // 10**6
-    verdict: Verdict = "ok" if free_mb >= 5000 else "warn" if free_mb >= 1000 else "fail"
+    free = free_mb(there)
+    verdict: Verdict = "ok" if free >= 5000 else "warn" if free >= 1000 else "fail"
     remedy = "" if verdict == "ok" else "free space, or choose a folder on another disk with --data"
-    return Check("disk", verdict, f"{free_mb} MB free for {folders.data}", remedy)
+    return Check("disk", verdict, f"{free} MB free for {folders.data}", remedy)
 
 
 def clock(folders: Folders) -> Check:

@@ -233,6 +233,7 @@ def page(stack: Stack) -> None:
             env={**stack.env(), "TWINFLOW_CLICKHOUSE": reader, **_asking(stack)},
             after=stack.running("kafka"),
             early=True,
+            stores=False,
         )
     )
 

@@ -20,13 +20,13 @@ from infra.paths import MARKER, Folders
 from infra.services import Json, Stack, build
 from infra.settings import Settings, hide_passwords
 from infra.supervisor import statefile
+from infra.supervisor.disk import ENOUGH_MB, Disk, free_mb
 from infra.supervisor.folder_lock import FolderHeld, Holder, held, holder
 from infra.supervisor.process import age_secs, birth, memory_mb
 from infra.supervisor.service import ProcessRow
 from infra.supervisor.supervisor import Run, Supervisor
 from infra.view import Recorded, open_view, process_table
 
-LEAST_FREE_MB = 300
 DOWN_SECS = 90.0
 
 
@@ -65,7 +65,12 @@ def up(folders: Folders, settings: Settings, *, exit_after: float | None, as_jso
                 _browse(stack.url)
 
         supervisor = Supervisor(
-            stack.services, logs=folders.logs, tell=events.tell, publish=publish, already_secs=already_secs
+            stack.services,
+            logs=folders.logs,
+            tell=events.tell,
+            publish=publish,
+            full=Disk(folders.data),
+            already_secs=already_secs,
         )
         try:
             publish(supervisor.rows())
@@ -116,7 +121,8 @@ def status(folders: Folders, *, as_json: bool) -> ExitCode:
     if state is None:
         if not as_json:
             raise _not_running(folders)
-        sys.stdout.write(json.dumps({"url": None, "data": str(folders.data), "processes": []}, indent=2) + "\n")
+        nothing: Json = {"url": None, "data": str(folders.data), "held": "", "processes": []}
+        sys.stdout.write(json.dumps(nothing, indent=2) + "\n")
         return ExitCode.NOT_RUNNING
     if as_json:
         fields = {
@@ -125,6 +131,7 @@ def status(folders: Folders, *, as_json: bool) -> ExitCode:
             "pid": state.pid,
             "since": state.since,
             "endpoints": state.endpoints,
+            "held": state.held,
             "processes": [_process(row) for row in state.processes],
         }
         sys.stdout.write(json.dumps(fields, indent=2) + "\n")
@@ -148,6 +155,8 @@ def _print_status(state: statefile.StackState) -> None:
     console.print(f"up since {state.since} (pid {state.pid}), data in {state.data}", markup=False)
     for name, address in ({"page": state.url or "none"} | state.endpoints).items():
         console.print(f"{name}: {address}", markup=False)
+    if state.held:
+        console.print(state.held, style="red", markup=False)
     console.print(process_table(state.processes))
 
 
@@ -186,9 +195,9 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def _require_space(folder: Path) -> None:
-    free_mb = shutil.disk_usage(folder).free // 10**6
-    if free_mb < LEAST_FREE_MB:
-        why = f"the disk has {free_mb} MB free, {LEAST_FREE_MB} MB are needed"
+    free = free_mb(folder)
+    if free < ENOUGH_MB:
+        why = f"the disk has {free} MB free, {ENOUGH_MB} MB are needed"
         raise CannotStart(what=f"data folder {folder}", why=why, fix="free space or choose another with --data")
 
 

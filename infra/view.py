@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from infra.supervisor.service import ChildState, ProcessRow
+from infra.supervisor.service import ChildState, ProcessRow, held
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -19,6 +19,7 @@ COLOURS = {
     ChildState.READY: "green",
     ChildState.UNREADY: "yellow",
     ChildState.BACKOFF: "yellow",
+    ChildState.HELD: "red",
     ChildState.FAILED: "red",
     ChildState.STOPPED: "dim",
 }
@@ -79,7 +80,9 @@ class TableView:
 
         now = time.monotonic()
         ages = {name: now - since for name, (_, since) in self._since.items()}
-        return Group(Text(self._title, style="bold"), process_table(self._rows, ages), *map(Text, self._events))
+        why = [Text(text, style="red") for text in (held(self._rows),) if text]
+        table = process_table(self._rows, ages)
+        return Group(Text(self._title, style="bold"), *why, table, *map(Text, self._events))
 
 
 def open_view(title: str) -> View:

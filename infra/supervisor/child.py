@@ -44,6 +44,7 @@ class Child:
         self._probe_due = self._probe_pause = 0.0
         self._since = self._due = self._answered = 0.0
         self._settled = self._noted = False
+        self._held = ""
 
     def row(self) -> ProcessRow:
         """What the status shows now."""
@@ -74,12 +75,31 @@ class Child:
 
     def stop(self, now: float) -> None:
         """Ask it to end; SIGKILL follows after its grace."""
+        self._held = ""
         if self._process is None:
             self._set(self.state if self.state is S.FAILED else S.STOPPED, self.why)
-        elif self.state is not S.STOPPING:
-            self._set(S.STOPPING)
+        else:
+            self._end(now)
+
+    def hold(self, now: float, why: str) -> None:
+        """As `stop`, until `resume`."""
+        self._held = why
+        if self._process is not None:
+            self._end(now)
+        elif self.state is not S.FAILED:
+            self._set(S.HELD, why)
+
+    def resume(self) -> None:
+        """Let it start again, if it was held; one that still ends does so first."""
+        if self.state is S.HELD:
+            self._held = ""
+            self._set(S.WAITING)
+
+    def _end(self, now: float) -> None:
+        if self._process is not None and self.state is not S.STOPPING:
             self._due = now + self.service.grace_secs
             self._process.send_signal(signal.SIGTERM)
+            self._set(S.STOPPING, self._held)
 
     def kill(self) -> None:
         """End it now."""
@@ -170,7 +190,7 @@ class Child:
         signal_group(self._process.pid, signal.SIGKILL)  # what it may have left behind
         self._forget()
         if self.state is S.STOPPING:
-            self._set(S.STOPPED)
+            self._set(S.HELD if self._held else S.STOPPED, self._held)
             self._due = NEVER
         else:
             self._died(now, f"exited with {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")

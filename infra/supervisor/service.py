@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from graphlib import TopologicalSorter
@@ -22,6 +22,7 @@ class ChildState(StrEnum):
     UNREADY = "unready"  # runs, stopped serving
     BACKOFF = "backoff"  # died, will be started again
     STOPPING = "stopping"
+    HELD = "held"  # stopped for as long as the disk has no room
     STOPPED = "stopped"
     FAILED = "failed"  # never came up, given up
 
@@ -51,6 +52,7 @@ class Service:
         ready_within_secs: a start that takes longer counts as a death.
         note: what it prepares right now, for the status ("jars 12/60 MB").
         part: what it is one of, where several processes are one part of the stack.
+        stores: writes what must last, itself or through one that does: it rests while the disk is full.
 
     >>> Service("web", lambda: ["python3", "-m", "http.server"], ready=lambda: "").grace_secs
     10.0
@@ -67,6 +69,7 @@ class Service:
     ready_within_secs: float = 90.0
     note: Callable[[], str] = _silent
     part: str = ""
+    stores: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Timing:
     backoff_secs: float = 0.25
     backoff_most_secs: float = 8.0
     stable_secs: float = 30.0
+    room_secs: float = 1.0
     tries: int = 3
 
 
@@ -94,6 +98,11 @@ class ProcessRow:
     restarts: int
     ready_s: float | None
     why: str
+
+
+def held(rows: Iterable[ProcessRow]) -> str:
+    """Why some of them are held; "" when none is."""
+    return next((row.why for row in rows if row.state is ChildState.HELD), "")
 
 
 def in_order(services: Sequence[Service]) -> list[Service]:

@@ -1,17 +1,26 @@
-"""What `up` lets `status` and `down` know: one JSON file, replaced whole, checked against the processes themselves."""
+"""What `up` lets `status` and `down` know: one JSON file, checked against the processes themselves.
+
+It is written in place and has its full size from the first time on: a full disk cannot keep it from being written.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from infra.supervisor.process import alive, signal_group
-from infra.supervisor.service import ChildState, ProcessRow
+from infra.supervisor.service import ChildState, ProcessRow, held
+
+SIZE = 1 << 16
+"""Bytes of the file; a stack of 40 processes takes a tenth of it."""
 
 
 class StackState(msgspec.Struct, frozen=True):
@@ -29,20 +38,37 @@ class StackState(msgspec.Struct, frozen=True):
     def ready(self) -> bool:
         return all(row.state is ChildState.READY for row in self.processes)
 
+    @property
+    def held(self) -> str:
+        """Why storing rests; "" while it goes on."""
+        return held(self.processes)
+
 
 def write(path: Path, state: StackState) -> None:
-    """Replace the file; a reader sees the old one or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(state)))
-    part.replace(path)
+    """Write over the file; a reader sees the old state or the new one."""
+    text = msgspec.json.format(msgspec.json.encode(state)).ljust(SIZE)
+    with _locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as file:
+        os.pwrite(file, text, 0)
+        os.ftruncate(file, len(text))
 
 
 def read(path: Path) -> StackState | None:
     """The file as it was written; None where there is none or it is from another version."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=StackState)
+        with _locked(path, os.O_RDONLY, fcntl.LOCK_SH) as file:
+            return msgspec.json.decode(os.pread(file, os.fstat(file).st_size, 0), type=StackState)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+@contextmanager
+def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
+    file = os.open(path, flags, 0o644)
+    try:
+        fcntl.flock(file, lock)
+        yield file
+    finally:
+        os.close(file)
 
 
 def checked(state: StackState) -> StackState:

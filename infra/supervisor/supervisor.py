@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from infra.supervisor.service import ChildState, ProcessRow, Service, Timing, in
 from infra.supervisor.wake import Wake
 
 Publish = Callable[[list[ProcessRow]], None]
-DOWN = frozenset({ChildState.STOPPED, ChildState.FAILED})
+DOWN = frozenset({ChildState.STOPPED, ChildState.FAILED, ChildState.HELD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Supervisor:
         logs: folder of the log files.
         tell: called with (service, one line) for people.
         publish: called with all rows whenever one of them changed.
+        full: asked every second why what stores must rest; "" while there is room.
         already_secs: how long starting this process took; counts in `seconds_to_ready` and `exit_after_secs`.
     """
 
@@ -43,16 +44,18 @@ class Supervisor:
         logs: Path,
         tell: Callable[[str, str], None],
         publish: Publish,
+        full: Callable[[], str] = lambda: "",
         timing: Timing | None = None,
         already_secs: float = 0.0,
     ) -> None:
         timing = timing or Timing()
         self._began = now() - already_secs
         self._wake = Wake()
-        self._tell, self._publish = tell, publish
+        self._tell, self._publish, self._full, self._timing = tell, publish, full, timing
         self.children = {s.name: Child(s, logs / f"{s.name}.log", timing, tell, self._wake) for s in in_order(services)}
         self._asked_to_stop = 0
         self._published: list[ProcessRow] = []
+        self._rests = False
 
     def stop(self) -> None:
         """Drain; asked a second time, kill. Safe in a signal handler and from another thread."""
@@ -78,6 +81,7 @@ class Supervisor:
     def _serve(self, exit_after_secs: float | None) -> Run:
         seconds_to_ready: float | None = None
         while not self._asked_to_stop:
+            self._mind_the_disk()
             due = min(
                 (c.step(now(), may_start=self._may_start(c)) for c in self.children.values()), default=now() + 60.0
             )
@@ -95,8 +99,21 @@ class Supervisor:
                 due = min(due, now() + left)
             if any(c.state is ChildState.WAITING and self._may_start(c) for c in self.children.values()):
                 continue
-            self._wake.wait(min(due - now(), 60.0))
+            self._wake.wait(min(due - now(), self._timing.room_secs))
         return Run(seconds_to_ready)
+
+    def _mind_the_disk(self) -> None:
+        """Stop what stores while the disk is full, each once nobody that stores needs it; then let it start again."""
+        why = self._full()
+        if bool(why) != self._rests:
+            self._rests = bool(why)
+            self._tell("disk", why or "room again, storing goes on")
+        storing = [child for child in self.children.values() if child.service.stores]
+        for child in reversed(storing):
+            if not why:
+                child.resume()
+            elif child.state not in RUNNING or not self._needed(child, storing):
+                child.hold(now(), why)
 
     def _drain(self) -> None:
         """Stop each child once nobody that needs it runs; a second request kills them all."""
@@ -108,7 +125,7 @@ class Supervisor:
                     child.kill()
             due = float("inf")
             for child in reversed(self.children.values()):
-                if child.state not in DOWN and not self._needed(child):
+                if child.state not in DOWN and not self._needed(child, self.children.values()):
                     child.stop(now())
                 due = min(due, child.step(now(), may_start=False))
                 self._show()  # after each, so that what is told has the order in which it happened
@@ -119,9 +136,9 @@ class Supervisor:
         ready = (self.children[name].state is ChildState.READY for name in child.service.after)
         return child.service.early or all(ready)
 
-    def _needed(self, child: Child) -> bool:
+    def _needed(self, child: Child, among: Iterable[Child]) -> bool:
         name = child.service.name
-        return any(name in c.service.after and c.state not in DOWN for c in self.children.values())
+        return any(name in c.service.after and c.state not in DOWN for c in among)
 
     def _show(self) -> None:
         rows = self.rows()

@@ -14,7 +14,7 @@ from infra.supervisor.process import alive, birth
 from infra.supervisor.service import ChildState, ProcessRow, Service, Timing
 from infra.supervisor.supervisor import Run, Supervisor
 
-QUICK = Timing(probe_secs=0.01, probe_most_secs=0.05, check_secs=0.05, backoff_secs=0.02, hang_secs=0.5)
+QUICK = Timing(probe_secs=0.01, probe_most_secs=0.05, check_secs=0.05, backoff_secs=0.02, hang_secs=0.5, room_secs=0.02)
 DEADLINE_SECS = 60.0
 SERVER = """
 import signal, socket, sys, time
@@ -66,10 +66,14 @@ def until(condition: Callable[[], bool], what: str = "the condition", within_sec
 class Stage:
     """One supervisor under test, and everything it published."""
 
-    def __init__(self, services: Sequence[Service], logs: Path, timing: Timing = QUICK) -> None:
+    def __init__(
+        self, services: Sequence[Service], logs: Path, timing: Timing = QUICK, full: Callable[[], str] = str
+    ) -> None:
         self.history: list[list[ProcessRow]] = []
         self.events: list[str] = []
-        self.supervisor = Supervisor(services, logs=logs, tell=self._tell, publish=self.history.append, timing=timing)
+        self.supervisor = Supervisor(
+            services, logs=logs, tell=self._tell, publish=self.history.append, full=full, timing=timing
+        )
 
     def _tell(self, name: str, text: str) -> None:
         self.events.append(f"{name}: {text}")

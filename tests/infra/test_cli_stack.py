@@ -194,7 +194,7 @@ def test_a_full_disk_is_called_a_full_disk(tmp_path: Path, monkeypatch: pytest.M
         stack.writable(tmp_path),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr(stack, "LEAST_FREE_MB", 10**9)
+    monkeypatch.setattr(stack, "ENOUGH_MB", 10**9)
     folders = Folders(tmp_path / "data", tmp_path / "cache")
     with pytest.raises(CannotStart, match=r"MB free, 1000000000 MB are needed"):
         stack.up(folders, Settings.load(environ={}), exit_after=None, as_json=False, browser=False)

@@ -1,0 +1,174 @@
+"""A disk that fills up under a running stack: storing rests, all are told, nothing is lost, it goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.supervisor import statefile
+from infra.supervisor.disk import ENOUGH_MB, LEAST_MB, Disk, free_mb
+from infra.supervisor.service import ChildState, ProcessRow
+from tests.infra.accounting import everything_is_accounted_for_and_stored
+from tests.infra.command import Command
+from tests.infra.supervised import Stage, free_port, gone, server, until
+
+ROOM_MB = 900
+
+
+@contextmanager
+def small_disk(at: Path, size: str) -> Iterator[Path]:
+    """A disk of its own. Only root may mount one: a person without that right leaves the test out, CI does not."""
+    if os.geteuid() != 0 and not os.environ.get("CI"):
+        pytest.skip("only root may mount a small disk")
+    at.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(at)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"no small disk could be mounted, so nothing was tested: {done.stderr.strip()}"
+    try:
+        yield at
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    with small_disk(tmp_path_factory.mktemp("full") / "disk", f"{ROOM_MB}m") as disk:
+        command = Command(disk / "data", env={"TWINFLOW_KAFKA_PORT": str(free_port())})
+        with command.running() as up:
+            command.await_ready()
+            yield command
+            (disk / "filler").unlink(missing_ok=True)
+            assert command("down").returncode == 0
+            assert up.wait(timeout=60) == 0
+
+
+def fill(command: Command, left_mb: int) -> Path:
+    """Another program takes all of the disk but so much, in one stroke."""
+    filler = command.data.parent / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, (free_mb(filler.parent) - left_mb) * 10**6 or 1)
+        while left_mb == 0 and os.statvfs(filler).f_bavail:
+            try:
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, 4096)
+            except OSError:
+                break
+    return filler
+
+
+def states(command: Command) -> dict[str, str]:
+    return {row["name"]: row["state"] for row in command.json("status")["processes"]}
+
+
+def everything_that_stores_is_held(command: Command) -> bool:
+    return {state for name, state in states(command).items() if name != "page"} == {"held"}
+
+
+def test_below_100_mb_storing_rests_and_from_300_mb_on_it_goes_on(tmp_path: Path) -> None:
+    free = free_mb(tmp_path)
+    disk = Disk(tmp_path, least_mb=0, enough_mb=10 * free)
+    assert disk() == ""
+    disk.least_mb = 2 * free
+    assert disk().startswith(
+        f"disk full: {tmp_path} has {free_mb(tmp_path)} MB free, needs {10 * free}; storing stopped"
+    )
+    disk.least_mb = 0
+    assert disk() != ""  # more than the least is not yet enough
+    disk.enough_mb = 0
+    assert disk() == ""
+    assert (LEAST_MB, ENOUGH_MB) == (100, 300)
+
+
+def test_what_stores_is_stopped_in_the_order_of_a_drain_and_started_again(tmp_path: Path) -> None:
+    full: list[str] = []
+    page = replace(server("page", after=("broker",)), stores=False)
+    stage = Stage([page, server("flow", after=("broker",)), server("broker")], tmp_path, full=lambda: "".join(full))
+
+    def play() -> None:
+        until(lambda: all(stage.is_in(name, ChildState.READY) for name in ("page", "flow", "broker")))
+        pids = {row.name: row.pid for row in stage.history[-1]}
+        full.append("disk full")
+        until(lambda: stage.is_in("broker", ChildState.HELD))
+        assert stage.order(ChildState.HELD) == ["flow", "broker"]
+        assert stage.row("broker").why == "disk full"
+        assert stage.row("page").pid == pids["page"]
+        full.clear()
+        until(lambda: all(stage.is_in(name, ChildState.READY) for name in ("page", "flow", "broker")))
+        assert stage.row("flow").pid != pids["flow"]
+        assert stage.row("flow").restarts == 0  # it did not die
+
+    stage.run(play)
+    assert stage.left() == []
+    assert [event for event in stage.events if event.startswith("disk")] == [
+        "disk: disk full",
+        "disk: room again, storing goes on",
+    ]
+
+
+def test_what_is_held_ends_with_the_stack_and_what_has_died_is_not_started_on_a_full_disk(tmp_path: Path) -> None:
+    full: list[str] = []
+    stage = Stage([server("flow", after=("broker",)), server("broker")], tmp_path, full=lambda: "".join(full))
+
+    def play() -> None:
+        until(lambda: stage.is_in("flow", ChildState.READY))
+        pid = stage.row("broker").pid
+        assert pid is not None
+        full.append("disk full")
+        os.kill(pid, 9)
+        until(lambda: stage.is_in("broker", ChildState.HELD) and stage.is_in("flow", ChildState.HELD))
+        assert gone(pid)
+
+    stage.run(play)
+    assert stage.left() == []
+
+
+def test_the_state_is_told_on_a_disk_without_a_byte_left(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "256k") as disk:
+        row = ProcessRow("kafka", 1, "gone", ChildState.READY, 0, 1.0, "")
+        state = statefile.StackState(1, "gone", "then", str(disk), {}, None, [row])
+        statefile.write(disk / "state.json", state)
+        with (disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+            while True:
+                filler.write(b"x" * 4096)
+        told = ProcessRow("kafka", None, "", ChildState.HELD, 0, 1.0, "disk full: " + "x" * 1000)
+        statefile.write(disk / "state.json", statefile.StackState(1, "gone", "then", str(disk), {}, None, [told]))
+        read = statefile.read(disk / "state.json")
+        assert read is not None
+        assert read.held == told.why
+
+
+def test_a_disk_that_runs_low_is_named_by_status_and_doctor_and_costs_nothing(running: Command) -> None:
+    filler = fill(running, left_mb=60)
+    until(lambda: everything_that_stores_is_held(running), "storing rests")
+    said = running("status")
+    assert said.returncode == 1
+    told = f"disk full: {running.data} has "
+    assert told in said.stdout
+    assert "free space and it goes on by itself" in said.stdout
+    doctor = {check["name"]: check for check in running.json("doctor")["checks"]}
+    assert doctor["disk"]["verdict"] == "fail"
+    assert doctor["disk"]["found"].startswith(told)
+    assert states(running)["page"] in ("ready", "unready")
+    filler.unlink()
+    running.await_ready()
+    everything_is_accounted_for_and_stored(running)
+
+
+def test_a_disk_that_is_full_to_the_last_byte_in_one_stroke_loses_nothing(running: Command) -> None:
+    running.await_ready()
+    filler = fill(running, left_mb=0)
+    assert free_mb(running.data) == 0
+    until(lambda: everything_that_stores_is_held(running), "storing rests", within_secs=120)
+    status, doctor = running.json("status"), {c["name"]: c["found"] for c in running.json("doctor")["checks"]}
+    assert re.match(f"disk full: {running.data} has \\d MB free, needs 300; storing stopped", status["held"])
+    assert doctor["disk"] == running.json("status")["held"]
+    filler.unlink()
+    running.await_ready()
+    everything_is_accounted_for_and_stored(running)
