@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+import sys
+import weakref
+from contextlib import ExitStack, suppress
 
 from infra.errors import CannotStart
 
@@ -34,11 +36,29 @@ def holder(port: int) -> str:
     return "held by another process"
 
 
+def reserved(port: int) -> socket.socket | None:
+    """Our claim to a port until it is closed; None while another stack that starts now has it.
+
+    A name in Linux's abstract space: as a port, it is one per network namespace and gone with its process. Elsewhere
+    the claim holds nobody off.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        if sys.platform == "linux":
+            claim.bind(f"\0twinflow-port-{port}")
+    except OSError:
+        claim.close()
+        return None
+    return claim
+
+
 class Ports:
-    """Hands out the ports of one stack, each once."""
+    """Hands out the ports of one stack, each once; two stacks that start at the same moment get different ones."""
 
     def __init__(self) -> None:
         self.taken: dict[int, str] = {}
+        self._claims = ExitStack()
+        weakref.finalize(self, self._claims.close)
 
     def take(self, name: str, wanted: int, *, exact: bool) -> int:
         """`wanted`, or the next free one within 100 where it need not be exact.
@@ -47,7 +67,8 @@ class Ports:
             CannotStart: names the port and who holds it.
         """
         for port in range(wanted, wanted + 1 if exact else min(wanted + 100, 65536)):
-            if port not in self.taken and is_free(port):
+            if port not in self.taken and is_free(port) and (claim := reserved(port)):
+                self._claims.enter_context(claim)
                 self.taken[port] = name
                 return port
         why = f"used by {self.taken[wanted]} too" if wanted in self.taken else holder(wanted)
