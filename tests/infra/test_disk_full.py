@@ -53,13 +53,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
 def fill(command: Command, left_mb: int) -> Path:
     """Another program takes all of the disk but so much, in one stroke."""
     filler = command.data.parent / "filler"
+    step = (free_mb(filler.parent) - left_mb) * 10**6
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, (free_mb(filler.parent) - left_mb) * 10**6 or 1)
-        while left_mb == 0 and os.statvfs(filler).f_bavail:
+        while step >= 4096:
             try:
-                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, 4096)
-            except OSError:
-                break
+                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
+                step = 0 if left_mb else step
+            except OSError:  # what runs took some meanwhile, or hardly any is left
+                step //= 2
     return filler
 
 
