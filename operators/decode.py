@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +13,8 @@ from operators.block_plans import Blocks
 from operators.boots import REMEMBERED, Boots
 from operators.dead_letter import DeadLetters
 from operators.decode_json import count_samples, judge, parse, tick
-from operators.decode_json_grammar import ASIDE, ASK, DONE, GROW, GROW_ASIDE, HEAD, ITEMS, Items
-from operators.decode_json_kernels import Beside, Facts, Known, Rows, Wire, scan
+from operators.decode_json_grammar import ASK, DONE, GROW, HEAD, ITEMS, Items
+from operators.decode_json_kernels import Facts, Known, Rows, Wire, scan
 from operators.decode_packed import Schemas, judge_block
 from operators.decode_packed_kernels import scan_blocks
 from operators.decoded import Aside, Control, Decoded, Kind, Messages, Report
@@ -81,6 +82,15 @@ class Decoder:
     def _parts(self) -> dict[str, Stateful]:
         return {"roster": self.roster, "boots": self._boots, "schemas": self._schemas}
 
+    def aside(self, frames: Frames, row: int) -> Sequence[tuple[str, int, float]]:
+        """Name, event time and value of each reading of an unknown signal in a message that was taken: read once more."""
+        where = f"{frames.partition}@{frames.offset[row]}"
+        head = read_headers(frames.headers[row], where) if row in frames.headers else _NO_HEAD
+        raw, key, arrival = frames.value(row) or b"", frames.key(row), int(frames.arrival[row])
+        if head.content_type != JSON:
+            return judge_block(raw, head, self._schemas, self.roster, key=key, arrival=arrival, where=where).aside
+        return judge(parse(raw, where), head, self.roster, key=key, arrival=arrival, where=where).aside
+
     def check_report(self, judged: Judged, where: str) -> None:
         """Refuse a document that breaks the report schema of its type.
 
@@ -125,8 +135,6 @@ class _Push:
             trusted=np.ones(n, np.uint8),
         )
         self.head = np.zeros(HEAD, np.int64)
-        self.beside = _beside(n + 64)
-        self.spelled: list[str] = []
         self.starts = [0] * len(self.roster.types)  # fill at which each type was met: ticks before are not its own
         self.ticks = 0
         self.dead = DeadLetters()
@@ -143,7 +151,6 @@ class _Push:
                 stamp = np.full(columns.low.size, -1, np.int64)
             row, self.fill, code = scan(
                 self.wire, self._known(), columns, self.head, items, stamp, row, self.rows, self.fill, self.facts,
-                self.beside,
             )  # fmt: skip
             if code == ASK and self.wire.notes[row] > READ:
                 row, self.fill, code = scan_blocks(
@@ -154,8 +161,6 @@ class _Push:
                     continue
             if code == GROW:
                 self._reserve(2 * self.rows.ts.size)
-            elif code == GROW_ASIDE:
-                self._reserve_beside(2 * self.beside.row.size)
             elif code != DONE:
                 self._one(row)
                 row += 1
@@ -174,12 +179,6 @@ class _Push:
             old, self.rows = self.rows, _rows(max(size, 2 * self.rows.ts.size))
             for before, after in zip(_columns(old), _columns(self.rows), strict=True):
                 after[: self.fill] = before[: self.fill]
-
-    def _reserve_beside(self, size: int) -> None:
-        if size > self.beside.row.size:
-            old, self.beside = self.beside, _beside(max(size, 2 * self.beside.row.size))
-            for before, after in zip(old, self.beside, strict=True):
-                after[: before.size] = before
 
     def _refuse_unreadable(self, headers: Headers, where: str) -> None:
         """Records that the source could not read carry no value, only its word for why."""
@@ -268,9 +267,6 @@ class _Push:
         facts.seq[row], facts.boot[row] = envelope.seq, boot
         facts.trusted[row] = envelope.trusted
         facts.aside[row] = len(judged.aside)
-        self._reserve_beside(int(self.head[ASIDE]) + len(judged.aside))
-        for name, ts, value in judged.aside:
-            self._set_aside(row, name, ts, value)
         if judged.report is not None and isinstance(judged.ts, int):
             told = int(envelope.arrival or judged.ts)
             document, quality = judged.report, judged.quality
@@ -283,26 +279,17 @@ class _Push:
                 boot, offset,
             )  # fmt: skip
 
-    def _set_aside(self, row: int, name: str, ts: int, value: float) -> None:
-        at = self.head[ASIDE]
-        told = (row, ts, -1 - len(self.spelled), 0, -1, value)
-        for column, one in zip(self.beside, told, strict=True):
-            column[at] = one
-        self.spelled.append(name)
-        self.head[ASIDE] += 1
-
     def _result(self) -> Decoded:
         facts, frames = self.facts, self.frames
         messages = Messages(
             offset=frames.offset, kind=facts.kind, type=facts.type, device=facts.device, seq=facts.seq,
             boot=facts.boot, rows=facts.rows, aside=facts.aside, trusted=facts.trusted.view(np.bool_),
         )  # fmt: skip
-        aside = Beside._make(column[: self.head[ASIDE]] for column in self.beside)
         return Decoded(
             batches=[self._batch(t) for t in range(len(self.roster.types))],
             messages=messages,
             dead=self.dead,
-            aside=Aside(aside, self.spelled, frames, facts.type, facts.device, self.roster.name),
+            aside=Aside(messages, frames, self.roster.name, self.decoder.aside),
             reports=self.reports,
             control=self.control,
             end_offset=self.frames.end_offset,
@@ -326,11 +313,6 @@ def _rows(size: int) -> Rows:
         arrival=np.empty(size, np.int64), value=np.empty(size, np.float64), quality=np.empty(size, np.uint8),
         seq=np.empty(size, np.int64), boot=np.empty(size, np.int32), offset=np.empty(size, np.int64),
     )  # fmt: skip
-
-
-def _beside(size: int) -> Beside:
-    row, ts, start, end, element = np.empty((5, size), np.int64)
-    return Beside(row, ts, start, end, element, np.empty(size, np.float64))
 
 
 def _notes(frames: Frames) -> U8:

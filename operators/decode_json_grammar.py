@@ -12,12 +12,13 @@ from operators.decimals import number
 from operators.times import Int, nanos_of_digits
 from operators.types import F64, I64, U8
 
-DONE, ASK, GROW, GROW_ASIDE = range(4)
+DONE, ASK, GROW = range(3)
 HEAD = 13
 ITEMS = 4096
 """Signals that one message may name here; more go to the judge."""
 
-# places in `head`, what a message says besides its values; FILL and ASIDE count rows written so far
+# places in `head`, what a message says besides its values; FILL counts rows written so far, ASIDE its values of
+# unknown signals
 SEEN, DEVICE, DEVICE_END, DEVICE_HASH, BOOT, BOOT_END, BOOT_HASH, TS, ARRIVAL, SEQ, FILL, NAMED, ASIDE = range(HEAD)
 # bits of head[SEEN]
 HAS_DEVICE, HAS_SENSOR, HAS_TS, HAS_V, HAS_SIGNALS, HAS_ARRIVAL, HAS_SEQ, HAS_BOOT = (1 << i for i in range(8))

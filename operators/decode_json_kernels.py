@@ -24,7 +24,6 @@ from operators.decode_json_grammar import (
     DEVICE_HASH,
     DONE,
     FILL,
-    GROW_ASIDE,
     HAS_ARRIVAL,
     HAS_BOOT,
     HAS_SEQ,
@@ -86,18 +85,6 @@ class Rows(NamedTuple):
     offset: I64
 
 
-class Beside(NamedTuple):
-    """Values of signals that no type knows: row of their message, event time, bounds of the name in the buffer (start
-    -1 - k: text k of a list beside), element of a list or -1, value."""
-
-    row: I64
-    ts: I64
-    start: I64
-    end: I64
-    element: I64
-    value: F64
-
-
 class Facts(NamedTuple):
     """What became of each message: kind, type, device, number of rows and of values set aside, sequence number, boot,
     whether its clock is trusted."""
@@ -128,14 +115,6 @@ def _unknown(text: U8, items: Items, k: int) -> bool:
 
 
 @part
-def _set_aside(beside: Beside, head: I64, row: int, items: Items, k: int, element: int, value: float) -> None:
-    at = head[ASIDE]
-    beside.row[at], beside.start[at], beside.end[at] = row, items.start[k], items.end[k]
-    beside.element[at], beside.value[at] = element, value
-    head[ASIDE] = at + 1
-
-
-@part
 def fits(columns: Columns, flat: int, value: float) -> int:
     """0: out of range, 1: a reading, 2: a sentinel."""
     for i in range(columns.sentinel_at[flat], columns.sentinel_at[flat + 1]):
@@ -147,10 +126,11 @@ def fits(columns: Columns, flat: int, value: float) -> int:
 @part
 def _resolve(
     text: U8, columns: Columns, items: Items, head: I64, type_number: int, base: int, stamp: I64, row: int, out: Rows,
-    beside: Beside, fill: int,
+    fill: int,
 ) -> int:  # fmt: skip
-    """Signals and quality of the values of one message, those of unknown signals set aside; the fill after it, or -1:
-    ask the judge."""
+    """Signals and quality of the values of one message, those of unknown signals counted in head[ASIDE]; the fill after
+    it, or -1: ask the judge."""
+    head[ASIDE] = 0
     for k in range(head[NAMED]):
         start, end, n = items.start[k], items.end[k], items.size[k]
         entry = find(columns.names, type_number, text, start, end, np.uint64(items.hash[k]))
@@ -166,12 +146,10 @@ def _resolve(
             known = columns.list_length[entry]
             if columns.scalar[entry] >= 0 or (columns.declared[entry] != 0 and known != n):
                 return -1
+        head[ASIDE] += max(max(n, 1) - known, 0)
         total = 0.0
-        for j in range(max(n, 1)):
+        for j in range(min(max(n, 1), known)):
             value = out.value[items.first[k] + j]
-            if j >= known:
-                _set_aside(beside, head, row, items, k, min(j, n - 1), value)
-                continue
             signal = columns.scalar[entry] if n < 0 else columns.elements[columns.list_at[entry] + j]
             fit = fits(columns, base + signal, value)
             if fit == 0 or stamp[base + signal] == row or (fit == 2 and columns.unit_norm[entry] != 0):
@@ -198,7 +176,7 @@ def _boot(text: U8, head: I64, known: Known, device: int) -> int:
 @part
 def _take(
     wire: Wire, known: Known, columns: Columns, head: I64, items: Items, stamp: I64, row: int, out: Rows, facts: Facts,
-    beside: Beside, fill: int,
+    fill: int,
 ) -> bool:  # fmt: skip
     """Write the rows of a parsed message; False: ask the judge."""
     text = wire.buffer
@@ -222,10 +200,8 @@ def _take(
         arrival = head[ARRIVAL]
     if seen & HAS_TS == 0 and arrival <= 0:
         return False
-    first_aside = head[ASIDE]
-    filled = _resolve(text, columns, items, head, type_number, base, stamp, row, out, beside, fill)
+    filled = _resolve(text, columns, items, head, type_number, base, stamp, row, out, fill)
     if filled < 0:
-        head[ASIDE] = first_aside
         return False
     head[FILL] = filled
     ts = head[TS] if seen & HAS_TS != 0 else arrival
@@ -234,8 +210,6 @@ def _take(
     flag = 0 if seen & HAS_TS != 0 else _ARRIVAL_AS_TIME
     seq = head[SEQ] if seen & HAS_SEQ != 0 else -1
     first = known.ids[device] * columns.width[type_number]
-    for at in range(first_aside, head[ASIDE]):
-        beside.ts[at] = ts
     for at in range(fill, filled):
         out.type[at] = type_number
         out.series[at] += first
@@ -249,7 +223,7 @@ def _take(
     facts.type[row] = type_number
     facts.device[row] = known.ids[device]
     facts.rows[row] = filled - fill
-    facts.aside[row] = head[ASIDE] - first_aside
+    facts.aside[row] = head[ASIDE]
     facts.seq[row] = seq
     facts.boot[row] = boot
     facts.trusted[row] = trusted
@@ -268,9 +242,8 @@ def scan(
     out: Rows,
     fill: int,
     facts: Facts,
-    beside: Beside,
 ) -> tuple[int, int, int]:
-    """Rows from `row` on, until one needs something: that row, the fill before it, and DONE, ASK, GROW or GROW_ASIDE.
+    """Rows from `row` on, until one needs something: that row, the fill before it, and DONE, ASK or GROW.
 
     Args:
         stamp: int64[flat signals], the last message that named each; it finds signals named twice.
@@ -282,9 +255,7 @@ def scan(
         code = parse(wire.buffer, wire.start[row], wire.end[row], head, items, out.value)
         if code != DONE:
             return row, fill, code
-        if head[FILL] - fill > beside.row.size - head[ASIDE]:
-            return row, fill, GROW_ASIDE
-        if not _take(wire, known, columns, head, items, stamp, row, out, facts, beside, fill):
+        if not _take(wire, known, columns, head, items, stamp, row, out, facts, fill):
             return row, fill, ASK
         fill = head[FILL]
         row += 1

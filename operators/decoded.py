@@ -8,8 +8,9 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from operators.dead_letter import DeadLetters
-from operators.decode_json_kernels import Beside
 from operators.frames import Frames
 from operators.types import I32, I64, U8, Batch, Mask
 
@@ -63,55 +64,54 @@ class Messages:
 
 @dataclass(frozen=True)
 class Aside:
-    """Values of signals that the twin type does not know: counted and kept, never applied; spelled out on demand.
+    """Values of signals that the twin type does not know: counted and kept, never applied; read again on demand.
 
     Args:
-        rows: the values as decode noted them; `spelled` are the names that could not be left in the buffer.
-        frames: where the messages lie; `type` and `device` are those of the messages.
+        messages: what became of each message; `frames` are the messages themselves.
         name_of: name of a device by type number and id.
+        read: name, event time (ns UTC) and value of each such reading in one message of the frames, by its row.
     """
 
-    rows: Beside
-    spelled: Sequence[str]
+    messages: Messages
     frames: Frames
-    type: I32
-    device_id: I32
     name_of: Callable[[int, int], str]
+    read: Callable[[Frames, int], Sequence[tuple[str, int, float]]]
 
     def __len__(self) -> int:
-        return int(self.rows.row.size)
+        return int(self.messages.aside.sum())
+
+    @cached_property
+    def _rows(self) -> list[int]:
+        return np.repeat(np.arange(len(self.messages)), self.messages.aside).tolist()
+
+    @cached_property
+    def _readings(self) -> list[tuple[str, int, float]]:
+        return [one for row in np.flatnonzero(self.messages.aside).tolist() for one in self.read(self.frames, row)]
 
     @property
     def offset(self) -> list[int]:
         """Offset of the message."""
-        return [int(x) for x in self.frames.offset[self.rows.row]]
-
-    @property
-    def ts(self) -> list[int]:
-        """Event time, ns UTC."""
-        return [int(x) for x in self.rows.ts]
-
-    @property
-    def value(self) -> list[float]:
-        """The value."""
-        return [float(x) for x in self.rows.value]
+        return [int(self.messages.offset[row]) for row in self._rows]
 
     @property
     def device(self) -> list[str]:
         """Name of the device."""
-        return [self.name_of(int(self.type[row]), int(self.device_id[row])) for row in self.rows.row]
+        return [self.name_of(int(self.messages.type[row]), int(self.messages.device[row])) for row in self._rows]
 
-    @cached_property
+    @property
     def signal(self) -> list[str]:
         """Name of the signal; an element of a list as name.i."""
-        return [self._name(at) for at in range(len(self))]
+        return [name for name, _, _ in self._readings]
 
-    def _name(self, at: int) -> str:
-        start, element = int(self.rows.start[at]), int(self.rows.element[at])
-        if start < 0:
-            return self.spelled[-1 - start]
-        name = self.frames.buffer[start : self.rows.end[at]].tobytes().decode()
-        return name if element < 0 else f"{name}.{element}"
+    @property
+    def ts(self) -> list[int]:
+        """Event time, ns UTC."""
+        return [ts for _, ts, _ in self._readings]
+
+    @property
+    def value(self) -> list[float]:
+        """The value."""
+        return [value for _, _, value in self._readings]
 
 
 @dataclass(frozen=True, slots=True)
