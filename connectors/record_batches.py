@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
+from connectors.crc32c import TABLES, U32, crc32c
 from operators.compiled import kernel, part
 from operators.frames import DEVICE_CLOCK, HEADERS, PACKED, PLAIN, READ, TRUSTED
 from operators.types import I64, U8, Mask
-
-U32 = NDArray[np.uint32]
 
 HEADER_BYTES = 61
 SMALLEST_RECORD = 7
@@ -35,23 +33,6 @@ MAX_MS = int(np.iinfo(np.int64).max // 1_000_000)
 COMPRESSION, LOG_APPEND_TIME, TRANSACTIONAL, CONTROL = 7, 8, 16, 32
 
 
-def _crc32c_tables() -> U32:
-    """Slicing-by-8 tables of CRC-32C (Castagnoli, reflected 0x82F63B78; RFC 3720 appendix B.4)."""
-    table = np.zeros((8, 256), np.uint32)
-    for i in range(256):
-        c = i
-        for _ in range(8):
-            c = (c >> 1) ^ (0x82F63B78 if c & 1 else 0)
-        table[0, i] = c
-    for i in range(256):
-        for k in range(1, 8):
-            table[k, i] = (int(table[k - 1, i]) >> 8) ^ int(table[0, int(table[k - 1, i]) & 255])
-    return table
-
-
-CRC_TABLES = _crc32c_tables()
-
-
 @part
 def _big_endian(buffer: U8, at: int, size: int) -> int:
     """A signed integer of `size` bytes."""
@@ -59,30 +40,6 @@ def _big_endian(buffer: U8, at: int, size: int) -> int:
     for i in range(1, size):
         value = (value << 8) | np.int64(buffer[at + i])
     return int(value)
-
-
-@part
-def crc32c(buffer: U8, start: int, end: int, tables: U32) -> int:
-    """CRC-32C of buffer[start:end].
-
-    >>> crc32c(np.frombuffer(b"123456789", np.uint8), 0, 9, CRC_TABLES) == 0xE3069283
-    True
-    """
-    c = np.uint32(0xFFFFFFFF)
-    low = np.uint32(255)
-    p = start
-    while p + 8 <= end:
-        word = np.uint32(buffer[p]) | np.uint32(buffer[p + 1]) << np.uint32(8)
-        word |= np.uint32(buffer[p + 2]) << np.uint32(16) | np.uint32(buffer[p + 3]) << np.uint32(24)
-        a = c ^ word
-        c = tables[7, a & low] ^ tables[6, (a >> np.uint32(8)) & low]
-        c ^= tables[5, (a >> np.uint32(16)) & low] ^ tables[4, a >> np.uint32(24)]
-        c ^= tables[3, buffer[p + 4]] ^ tables[2, buffer[p + 5]] ^ tables[1, buffer[p + 6]] ^ tables[0, buffer[p + 7]]
-        p += 8
-    while p < end:
-        c = (c >> np.uint32(8)) ^ tables[0, (c ^ np.uint32(buffer[p])) & low]
-        p += 1
-    return int(c ^ np.uint32(0xFFFFFFFF))
 
 
 @dataclass(slots=True)
@@ -153,7 +110,7 @@ def batch_headers(buffer: U8) -> BatchHeaders:
     """
     room = buffer.size // HEADER_BYTES + 1
     out, sound = np.empty((10, room), np.int64), np.zeros(room, np.bool_)
-    m = _walk_headers(buffer, CRC_TABLES, out, sound)
+    m = _walk_headers(buffer, TABLES, out, sound)
     start, end, base, last, count, attributes, producer, first_ms, max_ms, epoch = out[:, :m]
     return BatchHeaders(start, end, base, last, count, attributes, producer, first_ms, max_ms, epoch, sound[:m])
 

@@ -19,6 +19,7 @@ from operators.dead_letter import DeadLetters
 from operators.detect import Anomalies
 from operators.ledger import Ledger
 from operators.rules import Alert
+from operators.sample_rows import newest
 from operators.types import Batch
 from operators.window import WindowOutput
 
@@ -48,9 +49,7 @@ def live_records(out: ShardOutput, *, shard: str, partition: int) -> list[Record
 def _newest(batch: Batch) -> Batch:
     if len(batch) <= LIVE_ROWS:
         return batch
-    order = np.lexsort((np.arange(len(batch)), batch.ts, batch.series))
-    last = np.append(batch.series[order][1:] != batch.series[order][:-1], True)
-    return batch.take(np.sort(order[last]))
+    return batch.take(newest(batch.series, batch.ts))
 
 
 def _request(alert: dict[str, Any], partition: int) -> Record:

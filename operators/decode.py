@@ -83,7 +83,7 @@ class Decoder:
         return {"roster": self.roster, "boots": self._boots, "schemas": self._schemas}
 
     def aside(self, frames: Frames, row: int) -> Sequence[tuple[str, int, float]]:
-        """Name, event time and value of each reading of an unknown signal in a message that was taken: read once more."""
+        """Name, event time and value of each reading of an unknown signal in a message that was taken."""
         where = f"{frames.partition}@{frames.offset[row]}"
         head = read_headers(frames.headers[row], where) if row in frames.headers else _NO_HEAD
         raw, key, arrival = frames.value(row) or b"", frames.key(row), int(frames.arrival[row])
@@ -149,9 +149,12 @@ class _Push:
             columns = self.roster.plans.columns
             if stamp.size != columns.low.size:
                 stamp = np.full(columns.low.size, -1, np.int64)
+            first = row
             row, self.fill, code = scan(
                 self.wire, self._known(), columns, self.head, items, stamp, row, self.rows, self.fill, self.facts,
             )  # fmt: skip
+            for passed in np.flatnonzero(self.facts.kind[first:row] == Kind.REJECTED).tolist():
+                self._one(first + passed)
             if code == ASK and self.wire.notes[row] > READ:
                 row, self.fill, code = scan_blocks(
                     self.wire, self.told, self._known(), columns, self.decoder.blocks.plans, row, self.rows, self.fill,

@@ -230,6 +230,14 @@ def _take(
     return True
 
 
+@part
+def _no_object(text: U8, start: int, end: int) -> bool:
+    """Whether the last byte tells that this is no JSON object, whatever lies before: cut off, most of the time."""
+    while end > start and (text[end - 1] == 32 or text[end - 1] == 10 or text[end - 1] == 13 or text[end - 1] == 9):
+        end -= 1
+    return end == start or text[end - 1] != 125
+
+
 @kernel
 def scan(
     wire: Wire,
@@ -245,6 +253,8 @@ def scan(
 ) -> tuple[int, int, int]:
     """Rows from `row` on, until one needs something: that row, the fill before it, and DONE, ASK or GROW.
 
+    Messages that can only be refused are passed over; their kind stays 0, and why they are is for the judge to say.
+
     Args:
         stamp: int64[flat signals], the last message that named each; it finds signals named twice.
     """
@@ -253,6 +263,9 @@ def scan(
             return row, fill, ASK
         head[FILL] = fill
         code = parse(wire.buffer, wire.start[row], wire.end[row], head, items, out.value)
+        if code == ASK and _no_object(wire.buffer, wire.start[row], wire.end[row]):
+            row += 1
+            continue
         if code != DONE:
             return row, fill, code
         if not _take(wire, known, columns, head, items, stamp, row, out, facts, fill):

@@ -9,13 +9,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from operators.definition import DetectorSpec, TwinType
-from operators.types import F64, I32, I64, TICK, Batch, Detector, Mask, Quality, Rows, Scores, State
+from operators.rings import plain
+from operators.sample_rows import select
+from operators.types import F64, I32, I64, Batch, Detector, Mask, Quality, Rows, Scores, State
 from operators.words import quantity, readable, sentence
 
 NewDetector = Callable[[DetectorSpec, int], Detector]
 """Makes the detector of a spec for so many features."""
 
-UNFIT = Quality.SENTINEL | Quality.STUCK | Quality.DENORMAL | Quality.LATE
+UNFIT = int(Quality.SENTINEL | Quality.STUCK | Quality.DENORMAL | Quality.LATE)
 """Samples with one of these are neither scored nor learnt; SUSPECT ones are both, they may be the anomaly."""
 RANKED = 3
 """Signals that an anomaly names at most."""
@@ -109,21 +111,17 @@ class Detect:
     def on_samples(self, batch: Batch) -> Anomalies:
         """Detectors on single signals, over samples in log order; ticks and unfit samples are passed over."""
         found: list[Anomalies] = []
-        n = len(self.signals)
-        fit = (batch.series != TICK) & ((batch.quality & UNFIT) == 0)
         for d, (spec, columns) in enumerate(zip(self.specs, self._columns, strict=True)):
             if spec.on != "samples":
                 continue
-            place = np.full(n, -1, np.int32)
+            place = np.full(len(self.signals), -1, np.int32)
             place[columns] = np.arange(columns.size)
-            rows = np.flatnonzero(fit & (place[batch.series % n] >= 0))
-            series = batch.series[rows]
+            part, rows = np.empty((3, len(batch)), np.int32), np.empty(len(batch), np.int64)
+            k = select(plain(batch.series), plain(batch.quality), UNFIT, place, columns.size, part, rows)
+            (series, device, signal), rows = part[:, :k], rows[:k]
             x = batch.value[rows][:, None]
-            scores = self._detectors[d].score((series // n * columns.size + place[series % n]).astype(np.int32), x)
-            signals = (series % n)[:, None].astype(np.int32)
-            found.append(
-                _over(d, spec, scores, rows, (series // n).astype(np.int32), signals, x, batch.ts, batch.offset)
-            )
+            scores = self._detectors[d].score(series, x)
+            found.append(_over(d, spec, scores, rows, device, signal[:, None], x, batch.ts, batch.offset))
         return _joined(found)
 
     def on_rows(self, device: I32, ts: I64, x: F64, valid: Mask, offset: I64) -> Anomalies:

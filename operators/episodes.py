@@ -58,13 +58,13 @@ class Episodes:
         self._hold(int(device.max()) + 1)
         cursor, room = np.zeros(3, np.int64), 2 * len(found) + 2 * len(self._clear_ns) + 64
         events, raised = np.empty((room, WIDTH), np.int64), np.empty((room, 2))
-        columns = (found.row.astype(np.int64), found.detector, found.signal, found.offset, found.value, found.score)
         told: list[tuple[int, Alert]] = []
         whole = False
         while not whole:
             whole = walk(
-                plain(device), plain(ts), *map(plain, columns), self._clear_ns, self._at, self._level, self._open_of,
-                cursor, events, raised,
+                plain(device), plain(ts), found.row.astype(np.int64), plain(found.detector), plain(found.signal),
+                plain(found.offset), plain(found.value), plain(found.score), self._clear_ns, self._at, self._level,
+                self._open_of, cursor, events, raised,
             )  # fmt: skip
             count, cursor[2] = int(cursor[2]), 0
             made = zip(events[:count].tolist(), raised[:count].tolist(), strict=True)
@@ -85,9 +85,7 @@ class Episodes:
         self._level = np.concatenate((self._level, np.zeros((len(self._clear_ns), more, 2))), axis=1)
         self._open_of = np.concatenate((self._open_of, np.zeros(more, np.int64)))
 
-    def _told(
-        self, event: list[int], level: list[float], offset: I64, found: Anomalies, names: Sequence[str]
-    ) -> Alert:
+    def _told(self, event: list[int], level: list[float], offset: I64, found: Anomalies, names: Sequence[str]) -> Alert:
         name, hit = names[event[DEVICE]], event[HIT]
         if hit >= 0:
             [cause] = self._detect.causes(found.take(np.array([hit])))

@@ -1,7 +1,7 @@
 """The walk of `episodes`: which detectors of which devices an anomaly opens or keeps open, and which return by a row.
 
 State, one element per detector and device:
-    at: int64[detectors, devices, 4], SINCE (NO_TIME: not open), SINCE_OFFSET, LAST (event time of the last anomaly), SIGNAL.
+    at: int64[detectors, devices, 4], SINCE (NO_TIME: not open), SINCE_OFFSET, LAST (time of the last anomaly), SIGNAL.
     value: float64[detectors, devices, 2], the value and the score it was raised with.
 """
 
@@ -24,7 +24,7 @@ def walk(
 ) -> bool:  # fmt: skip
     """Goes on at the cursor; False: `events` is full.
 
-    A row of a device comes after the anomalies found in it; an episode with an anomaly in this row does not return by it.
+    A row with an anomaly keeps the episode of its detector open, or opens it; any other row may end it.
 
     Args:
         device, ts: of the rows that were judged, in order.

@@ -11,3 +11,4 @@ def njit(
 
 __version__: str
 config: Any
+types: Any

@@ -1,0 +1,6 @@
+"""What is used here of numba.core."""
+
+from typing import Any
+
+cgutils: Any
+config: Any
