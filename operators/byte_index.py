@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from operators.bytes_of_words import hash_bytes, same
 from operators.compiled import kernel, part
 from operators.types import I32, I64, U8, State
 
@@ -26,24 +27,6 @@ class Table(NamedTuple):
 
 
 @part
-def hash_bytes(text: U8, start: int, end: int) -> np.uint64:
-    """FNV-1a, 64 bits, of text[start:end]."""
-    h = np.uint64(0xCBF29CE484222325)
-    for i in range(start, end):
-        h = (h ^ np.uint64(text[i])) * np.uint64(0x100000001B3)
-    return h
-
-
-@part
-def same(a: U8, at_a: int, b: U8, at_b: int, length: int) -> bool:
-    """Whether so many bytes of a, from at_a, are those of b, from at_b."""
-    k = 0
-    while k < length and a[at_a + k] == b[at_b + k]:
-        k += 1
-    return k == length
-
-
-@part
 def _mixed(owner: int, h: np.uint64) -> np.uint64:
     mixed = (np.uint64(h) ^ (np.uint64(owner) * np.uint64(0x9E3779B97F4A7C15))) * np.uint64(0xD6E8FEB86659FD93)
     return mixed ^ (mixed >> np.uint64(32))
@@ -51,7 +34,7 @@ def _mixed(owner: int, h: np.uint64) -> np.uint64:
 
 @part
 def find(table: Table, owner: int, text: U8, start: int, end: int, h: np.uint64) -> int:
-    """Number of text[start:end] (whose FNV-1a is h) under its owner, -1 where it is not in the table."""
+    """Number of text[start:end] (whose hash is h) under its owner, -1 where it is not in the table."""
     mixed = _mixed(owner, h)
     last = np.uint64(table.slots.size - 1)
     at = mixed & last

@@ -6,9 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from operators.byte_index import hash_bytes
+from operators.bytes_of_words import (
+    eight_digits,
+    first_special,
+    hash_bytes,
+    last_mix,
+    low_bytes,
+    mix,
+    some_bytes,
+    start_hash,
+)
 from operators.compiled import part
 from operators.decimals import number
+from operators.machine import load_word
 from operators.times import Int, nanos_of_digits
 from operators.types import F64, I64, U8
 
@@ -22,9 +32,10 @@ ITEMS = 4096
 SEEN, DEVICE, DEVICE_END, DEVICE_HASH, BOOT, BOOT_END, BOOT_HASH, TS, ARRIVAL, SEQ, FILL, NAMED, ASIDE = range(HEAD)
 # bits of head[SEEN]
 HAS_DEVICE, HAS_SENSOR, HAS_TS, HAS_V, HAS_SIGNALS, HAS_ARRIVAL, HAS_SEQ, HAS_BOOT = (1 << i for i in range(8))
-# keys as big-endian numbers; no key is longer than 7 bytes, so equal numbers are equal keys
+# keys as little-endian numbers; no key is longer than 7 bytes, so equal numbers are equal keys
 _K_DEVICE, _K_SENSOR, _K_TS, _K_V, _K_SIGNALS, _K_ARRIVAL, _K_SEQ, _K_BOOT = (
-    int.from_bytes(key, "big") for key in (b"device", b"sensor", b"ts", b"v", b"signals", b"arrival", b"seq", b"boot")
+    int.from_bytes(key, "little")
+    for key in (b"device", b"sensor", b"ts", b"v", b"signals", b"arrival", b"seq", b"boot")
 )
 
 
@@ -48,16 +59,37 @@ def _space(text: U8, p: int, end: int) -> int:
 @part
 def _string(text: U8, p: int, end: int) -> tuple[int, np.uint64]:
     """From the byte after the opening quote: where the closing one is (-1: escapes, controls, none) and the hash."""
-    h = np.uint64(0xCBF29CE484222325)
-    while p < end:
-        c = text[p]
-        if c == 34:
-            return p, h
-        if c == 92 or c < 32:
-            return -1, h
-        h = (h ^ np.uint64(c)) * np.uint64(0x100000001B3)
-        p += 1
-    return -1, h
+    h = start_hash()
+    while p + 8 <= text.size:
+        word = load_word(text, p)
+        k = first_special(word)
+        if k == 8:
+            h = mix(h, word)
+            p += 8
+            continue
+        p += k
+        return p if p < end and text[p] == 34 else -1, last_mix(h, low_bytes(word, k), k)
+    k = 0
+    while p + k < end and text[p + k] != 34 and text[p + k] != 92 and text[p + k] >= 32:
+        k += 1
+    h = last_mix(h, some_bytes(text, p, k), k)
+    p += k
+    return p if p < end and text[p] == 34 else -1, h
+
+
+@part
+def _key(text: U8, p: int, end: int) -> tuple[int, Int]:
+    """From the byte after the opening quote: where the closing one is (-1: after more than 7 bytes), and the key."""
+    k = 0
+    if p + 8 <= text.size:
+        word = load_word(text, p)
+        k = first_special(word)
+        if k == 8 or p + k >= end or text[p + k] != 34:
+            return -1, 0
+        return p + k, np.int64(low_bytes(word, k))
+    while p + k < end and text[p + k] != 34:
+        k += 1
+    return (p + k, np.int64(some_bytes(text, p, k))) if k < 8 and p + k < end else (-1, np.int64(0))
 
 
 @part
@@ -65,6 +97,12 @@ def _digits(text: U8, p: int, end: int, most: int) -> tuple[int, np.int64]:
     """Digits without a leading zero: the position after them (-1: not so, or too many) and their number."""
     first = p
     value = np.int64(0)
+    while p + 8 <= end and p + 8 - first <= most:
+        eight = eight_digits(load_word(text, p))
+        if eight < 0:
+            break
+        value = 100_000_000 * value + np.int64(eight)
+        p += 8
     while p < end and 48 <= text[p] <= 57 and p - first <= most:
         value = 10 * value + np.int64(text[p] - 48)
         p += 1
@@ -223,13 +261,8 @@ def parse(text: U8, p: int, end: int, head: I64, items: Items, values: F64) -> i
     while True:
         if p >= end or text[p] != 34:
             return ASK
-        p += 1
-        first = p
-        key = np.int64(0)
-        while p < end and text[p] != 34 and p - first < 8:
-            key = (key << 8) | np.int64(text[p])
-            p += 1
-        if p >= end or text[p] != 34 or p - first > 7:
+        p, key = _key(text, p + 1, end)
+        if p < 0:
             return ASK
         p = _space(text, p + 1, end)
         if p >= end or text[p] != 58:

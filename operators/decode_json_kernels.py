@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from operators.byte_index import Table, find, same
+from operators.byte_index import Table, find
+from operators.bytes_of_words import same
 from operators.compiled import kernel, part
 from operators.decode_json_grammar import (
     ARRIVAL,

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from operators.arrow_guard import MOST_ROWS
-from operators.byte_index import Table, find, hash_bytes
+from operators.byte_index import Table, find
+from operators.bytes_of_words import hash_bytes
 from operators.compiled import kernel, part
 from operators.decode_json_grammar import ASK, DONE, GROW
 from operators.decode_json_kernels import Facts, Known, Rows, Wire, fits

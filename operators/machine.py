@@ -1,4 +1,4 @@
-"""Two instructions that compiled code may use and Python has no word for: an unaligned load, and a step of CRC-32C."""
+"""Instructions that compiled code may use and Python has no word for: a load, a bit count, a step of CRC-32C."""
 
 from __future__ import annotations
 
@@ -63,3 +63,13 @@ def crc32c_word(_typing: Any, _crc: Any, _word: Any) -> Any:
         return builder.zext(builder.call(step, [builder.trunc(crc, own), word]), _WIDE)
 
     return types.uint64(types.uint64, types.uint64), generate
+
+
+@intrinsic
+def trailing_zeros(_typing: Any, _word: Any) -> Any:
+    """Zero bits below the lowest one bit of a uint64, 64 where there is none; an int64."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
