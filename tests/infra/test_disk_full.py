@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,14 +13,31 @@ from pathlib import Path
 
 import pytest
 
+from infra.migrate import migrations
 from infra.supervisor import statefile
 from infra.supervisor.disk import ENOUGH_MB, LEAST_MB, Disk, free_mb
 from infra.supervisor.service import ChildState, ProcessRow
 from tests.infra.accounting import everything_is_accounted_for_and_stored
-from tests.infra.command import Command
+from tests.infra.command import ROOT, Command
+from tests.infra.disk_full_merge import INSERTS, ROWS
 from tests.infra.supervised import Stage, free_port, gone, server, until
 
 ROOM_MB = 900
+COUNT = """
+import sys
+from pathlib import Path
+from infra.history.engine import Engine, Setup
+engine = Engine(Path(sys.argv[1]))
+with engine.handle(Setup()) as handle:
+    print(handle.run("SELECT count() FROM t").data.decode())
+engine.close()
+"""
+
+
+def old_parts_lifetime() -> str:
+    """As the migrations set it."""
+    found = re.findall(r"old_parts_lifetime = (\d+)", " ".join(s for m in migrations() for s in m.statements))
+    return str(found[-1])
 
 
 @contextmanager
@@ -143,6 +161,21 @@ def test_the_state_is_told_on_a_disk_without_a_byte_left(tmp_path: Path) -> None
         read = statefile.read(disk / "state.json")
         assert read is not None
         assert read.held == told.why
+
+
+@pytest.mark.parametrize(("lifetime", "left"), [(old_parts_lifetime(), INSERTS * ROWS), ("0", 0)])
+def test_a_merge_that_meets_the_last_byte_costs_nothing_once_the_engine_was_started_anew(
+    tmp_path: Path, lifetime: str, left: int
+) -> None:
+    """With the engine's own setting, 0, everything is lost; with ours nothing is."""
+    with small_disk(tmp_path / "disk", "600m") as disk:
+        command = [sys.executable, "-m", "tests.infra.disk_full_merge", str(disk), lifetime]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert done.stdout.startswith("broken"), done.stdout + done.stderr
+        (disk / "filler").unlink()
+        count = [sys.executable, "-c", COUNT, str(disk / "engine")]
+        done = subprocess.run(count, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        assert done.stdout.strip() == str(left), done.stderr
 
 
 def test_a_disk_that_runs_low_is_named_by_status_and_doctor_and_costs_nothing(running: Command) -> None:

@@ -147,3 +147,10 @@ def test_a_retention_file_that_breaks_its_schema_is_refused(folder: Path, old: s
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(MigrationError, match=r"retention\.yaml"):
         retention(path)
+
+
+def test_every_table_keeps_merged_parts_for_as_long_as_a_full_disk_may_take_to_be_noticed(store: ClickHouse) -> None:
+    migrate(store)
+    query = "SELECT name, extract(create_table_query, 'old_parts_lifetime = (\\\\d+)') FROM system.tables "
+    tables = dict(store.rows(query + "WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"))
+    assert set(tables.values()) == {"120"}, tables
