@@ -141,6 +141,14 @@ class HistoryReader:
         bounds = {"twin": twin, "signal": signal, "from": from_ns, "to": to_ns, "known": known}
         return _rows(self._client, _WINDOWS, bounds)
 
+    def named_windows(
+        self, twin: str, window: str, signal: str, from_ns: int, to_ns: int, *, known_ns: int | None = None
+    ) -> list[Row]:
+        """As `windows`, of one that the type names, with its `statistics`; sessions that were taken back are left out."""
+        known = FOREVER if known_ns is None else known_ns
+        bounds = {"twin": twin, "window": window, "signal": signal, "from": from_ns, "to": to_ns, "known": known}
+        return _rows(self._client, _NAMED_WINDOWS, bounds)
+
     def dead_letters(self, reason: str = "", *, limit: int = 100) -> list[Row]:
         """The newest dead letters, of one reason or of all."""
         return _rows(self._client, _DEAD, {"reason": reason, "limit": limit})
@@ -263,6 +271,14 @@ WHERE device = {twin:String} AND signal = {signal:String} AND window_start_ns >=
       AND window_start_ns < {to:Int64} AND known_ns <= {known:Int64}
 ORDER BY window_start_ns, window_end_ns, revision DESC, is_final DESC, known_ns DESC, ko DESC, kr DESC
 LIMIT 1 BY window_start_ns, window_end_ns
+"""
+_NAMED_WINDOWS = """
+SELECT window_start_ns, window_end_ns, count, mean, sd, min, max, slope, rms, revision, is_final, statistics FROM (
+    SELECT * FROM named_windows
+    WHERE device = {twin:String} AND window = {window:String} AND signal = {signal:String}
+          AND window_start_ns >= {from:Int64} AND window_start_ns < {to:Int64} AND known_ns <= {known:Int64}
+    ORDER BY window_start_ns, revision DESC, is_final DESC, known_ns DESC, ko DESC, kr DESC LIMIT 1 BY window_start_ns
+) WHERE count > 0 ORDER BY window_start_ns
 """
 _DEAD = """
 SELECT reason, detail, topic, partition, offset, arrival_ns, device, key, raw, raw_base64 FROM dead_letters FINAL

@@ -17,8 +17,10 @@ from flows.documents import raw_text
 from flows.lane import LaneOutput
 from flows.shard import Shard, ShardOutput
 from flows.tables import (
+    NAMED_KEY,
     anomalies_table,
     latest_revisions,
+    named_windows_table,
     plain,
     rows_table,
     samples_table,
@@ -32,6 +34,7 @@ from operators.ledger import Ledger
 
 KEYS: dict[str, tuple[str, ...]] = {
     "windows": ("device", "signal", "window_start_ns", "revision"),
+    "named_windows": NAMED_KEY,
     "rows": ("device", "ts_ns"),
     "anomalies": ("device", "ts_ns", "signal", "detector"),
     "late": ("device", "ts_ns", "signal", "offset"),
@@ -90,6 +93,8 @@ def backtest(messages: Iterable[Frames], definition: TwinType) -> Result:
         _collect(parts, alerts, lane)
     tables = {name: _whole(name, tables) for name, tables in parts.items() if tables}
     tables["windows"] = latest_revisions(tables["windows"]) if "windows" in tables else pa.table({})
+    if "named_windows" in tables:
+        tables["named_windows"] = latest_revisions(tables["named_windows"], NAMED_KEY)
     return Result(tables, ledger, time.perf_counter() - started, alerts)
 
 
@@ -103,6 +108,7 @@ def warm(definition: TwinType) -> float:
 def _collect(parts: dict[str, list[pa.Table]], alerts: list[dict[str, Any]], lane: LaneOutput) -> None:
     twin, names = lane.twin, lane.names
     parts["windows"].append(windows_table(lane.windows, twin, names))
+    parts["named_windows"] += [named_windows_table(named, twin, names) for named in lane.named]
     parts["late"].append(samples_table(lane.late, twin, names))
     parts["anomalies"] += [anomalies_table(f.anomalies, f.detect, twin, names) for f in lane.found]
     if lane.rows is not None:
@@ -143,7 +149,7 @@ def hash_tables(tables: dict[str, pa.Table]) -> dict[str, str]:
     return {
         name: table_hash(table, [k for k in KEYS[name] if k not in LINEAGE] or list(KEYS[name]), without=LINEAGE)
         for name, table in sorted(tables.items())
-        if name in ("windows", "rows", "anomalies") and table.num_columns
+        if name in ("windows", "named_windows", "rows", "anomalies") and table.num_columns
     }
 
 

@@ -6,9 +6,9 @@ import pyarrow as pa
 
 from connectors.topic_tail import TopicTail
 from flows.encode import from_bytes
-from flows.tables import latest_revisions, plain
+from flows.tables import NAMED_KEY, WINDOW_KEY, latest_revisions, plain
 
-TABLES = ("windows", "rows", "anomalies", "late")
+TABLES = ("windows", "named-windows", "rows", "anomalies", "late")
 
 
 def collect(bootstrap: str, twin_type: str, *, since_ns: int = 0) -> dict[str, pa.Table]:
@@ -26,9 +26,10 @@ def collect(bootstrap: str, twin_type: str, *, since_ns: int = 0) -> dict[str, p
     for topic in TABLES:
         parts = list(_blocks(bootstrap, topic, twin_type, since_ns))
         if parts:
-            tables[topic] = pa.concat_tables(parts)
-    if "windows" in tables:
-        tables["windows"] = latest_revisions(tables["windows"])
+            tables[topic.replace("-", "_")] = pa.concat_tables(parts)
+    for name, key in (("windows", WINDOW_KEY), ("named_windows", NAMED_KEY)):
+        if name in tables:
+            tables[name] = latest_revisions(tables[name], key)
     return tables
 
 

@@ -1,7 +1,7 @@
 """every result topic -> history: one lane per topic, rows once and for good; `python -m flows.history`.
 
     readings      -> samples, samples_recent, rollups, twin_snapshots
-    windows, rows, anomalies, late, alerts, twin-states, dead-letters, gaps, ledger,
+    windows, named-windows, rows, anomalies, late, alerts, twin-states, dead-letters, gaps, ledger,
     command-requests, commands, command-events, definitions -> the table of the same name
     what cannot be read -> quarantine;  where each topic stands -> ingested
     the arrival up to which all of this is there -> frontier (flows/history_frontier.py)

@@ -165,6 +165,7 @@ _WINDOWS = (
     *((n, n, _F) for n in ("mean", "sd", "min", "max", "slope", "rms")),
     *(("revision", "revision", _I), ("is_final", "is_final", pa.bool_()), _OFFSET),
 )
+_NAMED = (("window", "window", TEXT), *_WINDOWS, ("statistics", "statistics", pa.map_(pa.string(), _F)))
 _ROWS = (
     *(("device", "device", TEXT), ("ts_ns", "ts_ns", _I), ("skew_ns", "skew_ns", _I)),
     *(("degraded", "degraded", pa.bool_()), _OFFSET),
@@ -198,6 +199,7 @@ def _aligned_rows(table: pa.Table, headers: Mapping[str, bytes]) -> pa.Table:
 DECODERS: Mapping[str, Decode] = {
     "readings": _plainly(_SAMPLES),
     "windows": _plainly(_WINDOWS),
+    "named-windows": _plainly(_NAMED),
     "rows": blocks(_aligned_rows),
     "anomalies": _plainly(_ANOMALIES),
     "late": _plainly(_SAMPLES),

@@ -28,6 +28,7 @@ from operators.rules import Alert, Rules
 from operators.twin_state import TwinState
 from operators.types import I32, TICK, Batch, Mask, Outcome, Quality, State, Stateful
 from operators.window import Window, WindowOutput
+from operators.windows import Named, NamedWindows
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class LaneOutput:
     Attributes:
         readings: samples that were applied: corrected, calibrated, flagged.
         late, quarantined, partial: samples that were not; `partial` ones lack the rest of their vector.
-        windows: settled windows. rows: aligned rows, None where the type has none.
+        windows: settled windows. named: those under `windows` of the type, each with its definition.
+        rows: aligned rows, None where the type has none.
         found: anomalies of samples, then of rows.
         alerts: raised and returned, with ids that depend on the input only.
         changed: int32[], devices whose state changed.
@@ -61,6 +63,7 @@ class LaneOutput:
     quarantined: Batch
     partial: Batch
     windows: WindowOutput
+    named: list[Named]
     rows: AlignOutput | None
     found: list[Found]
     alerts: list[Alert]
@@ -94,7 +97,8 @@ class Lane:
         self.detect = Detect(twin, at_once, new_detector)
         self.window = Window(n, twin.window, idle)
         self.align = Align(twin.align, wait, idle) if twin.align else None
-        self.reorder = Reorder(n, wait, idle) if in_order else None
+        self.named = NamedWindows(twin)
+        self.reorder = Reorder(n, wait, idle) if in_order or self.named.in_order else None
         self.detect_ordered = Detect(twin, in_order, new_detector)
         self.episodes = [Episodes(self.detect), Episodes(self.detect), Episodes(self.detect_ordered)]
 
@@ -119,12 +123,16 @@ class Lane:
         found = [self._samples(applied, alerts)]
 
         # settled: in event time
-        windows = self.window.push(applied)
+        ordered = self.reorder.push(applied) if self.reorder else None
+        windows, named = self.window.push(applied), self.named.push(applied, ordered)
         aligned = self.align.push(applied) if self.align else None
-        found += self._ordered(self.reorder.push(applied) if self.reorder else None, alerts)
+        found += self._ordered(ordered, alerts)
         found += self._rows(aligned, alerts)
 
         taken = windows.taken if aligned is None else windows.taken | aligned.taken
+        for spec, out in named:
+            if spec.kind != "count":  # those take nothing that is late
+                taken = taken | out.taken
         late = ~taken & (applied.series != TICK)
         verdict.mark_some(assessed.applied, late, Outcome.LATE)
         readings = _readings(rows, assessed.applied, late, windows.late)
@@ -132,22 +140,23 @@ class Lane:
         rejected = frozenset(messages.offset[outcome == Outcome.REJECTED].tolist())
         return LaneOutput(
             twin=self.twin, names=self.names, readings=readings, late=applied.take(late), quarantined=quarantined,
-            partial=calibrated.partial, windows=windows, rows=aligned, found=found, alerts=alerts, changed=changed,
-            gaps=fresh.gaps, steps=clocked.steps, rejected_records=rejected,
+            partial=calibrated.partial, windows=windows, named=named, rows=aligned, found=found, alerts=alerts,
+            changed=changed, gaps=fresh.gaps, steps=clocked.steps, rejected_records=rejected,
             ledger=verdict.ledger(messages, outcome), state=self.state,
         )  # fmt: skip
 
     def finish(self) -> LaneOutput:
         """End of a bounded input: every window is final, rows go up to each device's newest sample."""
         alerts: list[Alert] = []
-        windows = self.window.finish()
+        ordered = self.reorder.finish() if self.reorder else None
+        windows, named = self.window.finish(), self.named.finish(ordered)
         aligned = self.align.finish() if self.align else None
-        found = self._ordered(self.reorder.finish() if self.reorder else None, alerts) + self._rows(aligned, alerts)
+        found = self._ordered(ordered, alerts) + self._rows(aligned, alerts)
         none = Batch.join([])
         return LaneOutput(
             twin=self.twin, names=self.names, readings=none, late=none, quarantined=none, partial=none,
-            windows=windows, rows=aligned, found=found, alerts=alerts, changed=np.empty(0, np.int32), gaps=None,
-            steps=None, rejected_records=frozenset(), ledger=Ledger(), state=self.state,
+            windows=windows, named=named, rows=aligned, found=found, alerts=alerts, changed=np.empty(0, np.int32),
+            gaps=None, steps=None, rejected_records=frozenset(), ledger=Ledger(), state=self.state,
         )  # fmt: skip
 
     def _clocked(self, batch: Batch, messages: Messages) -> ClockOutput:
@@ -201,7 +210,7 @@ class Lane:
     def _stateful(self) -> dict[str, Stateful]:
         cores: dict[str, Stateful | None] = {
             "dedupe": self.dedupe, "clock": self.clock, "assess": self.assess, "state": self.state,
-            "rules": self.rules, "detect": self.detect, "window": self.window, "align": self.align,
+            "rules": self.rules, "detect": self.detect, "window": self.window, "named": self.named, "align": self.align,
             "reorder": self.reorder, "detect_ordered": self.detect_ordered,
             **{f"episodes{i}": e for i, e in enumerate(self.episodes)},
         }  # fmt: skip

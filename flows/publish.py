@@ -13,7 +13,7 @@ from flows.documents import document, raw_text
 from flows.encode import blocks
 from flows.lane import LaneOutput
 from flows.shard import ShardOutput
-from flows.tables import anomalies_table, rows_table, samples_table, windows_table
+from flows.tables import anomalies_table, named_windows_table, rows_table, samples_table, windows_table
 from operators.align import AlignOutput
 from operators.dead_letter import DeadLetters
 from operators.detect import Anomalies
@@ -83,6 +83,7 @@ class Fetch:
     def of(out: ShardOutput) -> Fetch:
         """The settled side of an output."""
         rows = sum(len(x.readings) + len(x.windows) + (0 if x.rows is None else len(x.rows)) for x in out.lanes)
+        rows += sum(len(named) for x in out.lanes for _, named in x.named)
         return Fetch(
             out.from_offset, out.end_offset, out.skipped, out.ledger, out.dead, out.dead_whole, out.lanes, rows
         )
@@ -111,6 +112,10 @@ def _tables(lanes: list[LaneOutput], shard: str, partition: int) -> list[Record]
     windows = [x.windows for x in lanes if len(x.windows)]
     if windows:
         tables.append(("windows", windows_table(_joined(windows), twin, names)))
+    for same in zip(*(x.named for x in lanes), strict=True):
+        named = [out for _, out in same if len(out)]
+        if named:
+            tables.append(("named-windows", named_windows_table((same[0][0], _joined(named)), twin, names)))
     late = Batch.join([x.late for x in lanes if len(x.late)])
     if len(late):
         tables.append(("late", samples_table(late, twin, names)))

@@ -17,9 +17,11 @@ from operators.definition import TwinType
 from operators.detect import Anomalies, Detect
 from operators.types import I32, Batch, Mask
 from operators.window import WindowOutput
+from operators.windows import Named
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 WINDOW_KEY = ("device", "signal", "window_start_ns", "revision")
+NAMED_KEY = ("window", *WINDOW_KEY)
 
 
 def _text(codes: NDArray[Any], names: Sequence[str]) -> pa.Array:
@@ -52,6 +54,18 @@ def windows_table(out: WindowOutput, twin: TwinType, names: Sequence[str]) -> pa
         | {"window_start_ns": pa.array(out.start_ns), "window_end_ns": pa.array(out.end_ns)}
         | {name: pa.array(getattr(out, name)) for name in columns}
     )
+
+
+def named_windows_table(named: Named, twin: TwinType, names: Sequence[str]) -> pa.Table:
+    """As `windows_table`, with `window`, the id in the type, and `statistics`, a map of what else it was asked for."""
+    spec, out = named
+    table = windows_table(out, twin, names)
+    columns = spec.columns
+    offsets = pa.array(np.arange(len(out) + 1, dtype=np.int32) * np.int32(len(columns)))
+    keys = pa.array(list(columns) * len(out), pa.string())
+    statistics = pa.MapArray.from_arrays(offsets, keys, pa.array(out.extra.reshape(-1)))
+    table = table.add_column(2, "window", _text(np.zeros(len(out), np.int32), [spec.id]))
+    return table.add_column(table.num_columns - 1, "statistics", statistics)
 
 
 def rows_table(out: AlignOutput, twin: TwinType, names: Sequence[str]) -> pa.Table:
@@ -111,16 +125,17 @@ def samples_table(batch: Batch, twin: TwinType, names: Sequence[str]) -> pa.Tabl
     )
 
 
-def latest_revisions(windows: pa.Table) -> pa.Table:
+def latest_revisions(windows: pa.Table, key: Sequence[str] = WINDOW_KEY) -> pa.Table:
     """One row per window and revision: where a revision was told again as final, the final one stays."""
     if not windows.num_rows:
         return windows
-    order = pc.sort_indices(plain(windows), [*((k, "ascending") for k in WINDOW_KEY), ("is_final", "ascending")])
+    order = pc.sort_indices(plain(windows), [*((k, "ascending") for k in key), ("is_final", "ascending")])
     ordered = windows.take(order)
-    keys = [ordered[k].cast(pa.string()) if k in WINDOW_KEY[:2] else ordered[k] for k in WINDOW_KEY]
     same: Mask = np.ones(ordered.num_rows - 1, np.bool_)
-    for key in keys:
-        same &= pc.equal(key.slice(1), key.slice(0, ordered.num_rows - 1)).to_numpy()
+    for name in key:
+        kind = ordered.schema.field(name).type
+        column = ordered[name].cast(pa.string()) if pa.types.is_dictionary(kind) else ordered[name]
+        same &= pc.equal(column.slice(1), column.slice(0, ordered.num_rows - 1)).to_numpy()
     return ordered.filter(pa.array(np.append(~same, True)))
 
 
@@ -141,6 +156,9 @@ def table_hash(table: pa.Table, keys: Sequence[str], *, without: Sequence[str] =
     ordered = kept.take(pc.sort_indices(kept, [(k, "ascending") for k in keys])).combine_chunks()
     digest = hashlib.sha256(",".join(f"{f.name}:{f.type}" for f in ordered.schema).encode())
     for column in ordered.columns:
+        if pa.types.is_map(column.type):
+            digest.update(str(column.to_pylist()).encode())
+            continue
         digest.update(np.packbits(pc.is_valid(column).to_numpy()).tobytes())
         filled = pc.fill_null(column, "" if pa.types.is_string(column.type) else _zero(column.type))
         if pa.types.is_string(filled.type):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -94,6 +95,48 @@ class WindowSpec:
 
 
 @dataclass(frozen=True)
+class NamedWindow:
+    """A window beside the one every type has, over some signals, with further statistics where they are asked for.
+
+    Attributes:
+        kind: "time": tumbling or hopping; "session": ended by a pause; "count": so many samples.
+        times: of the window; `length_ns` is the pause of a session. `wait_ns` is that of the type.
+        count: samples of a count window.
+        quantiles: each in [0, 1]. crest: greatest size over RMS. bands: [low, high) in Hz, "time" only.
+    """
+
+    id: str
+    kind: Literal["time", "session", "count"]
+    signals: tuple[str, ...]
+    times: WindowSpec = WindowSpec()
+    count: int = 0
+    quantiles: tuple[float, ...] = ()
+    crest: bool = False
+    bands: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what it tells beside the usual statistics.
+
+        >>> NamedWindow("w", "time", ("a",), quantiles=(0.5, 0.999), bands=((0.5, 10.0),)).columns
+        ('p50', 'p99.9', 'quantile_error', 'band_0.5_10')
+        """
+        names = [f"p{100.0 * q:.10g}" for q in self.quantiles]
+        names += ["quantile_error"] * bool(names) + ["crest"] * self.crest
+        return (*names, *(f"band_{low:g}_{high:g}" for low, high in self.bands))
+
+
+def waves(low_hz: float, high_hz: float, length_ns: int) -> range:
+    """The frequencies k / length in [low, high), as k >= 1.
+
+    >>> waves(10.0, 12.0, 2 * SECOND)
+    range(20, 24)
+    """
+    secs = length_ns / SECOND
+    return range(max(1, math.ceil(low_hz * secs - 1e-9)), math.ceil(high_hz * secs - 1e-9))
+
+
+@dataclass(frozen=True)
 class AlignSpec:
     """Grid of aligned rows. `linear[i]`: signal i is interpolated, else its previous sample holds. Times in ns."""
 
@@ -169,6 +212,7 @@ class TwinType:
     lookback_ns: int = SECOND
     velocity: tuple[str, ...] = ()
     window: WindowSpec = WindowSpec()
+    windows: tuple[NamedWindow, ...] = ()
     align: AlignSpec | None = None
     calibrations: tuple[Calibration, ...] = ()
     device_calibrations: dict[str, tuple[Calibration, ...]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any
 
-from operators.definition import AlignSpec, Calibration, DetectorSpec, RuleSpec, Signal, TwinType, Vector
+from operators.definition import AlignSpec, Calibration, DetectorSpec, NamedWindow, RuleSpec, Signal, TwinType, Vector
 
 
 def to_dict(twin_type: TwinType) -> dict[str, Any]:
@@ -45,6 +45,8 @@ def to_dict(twin_type: TwinType) -> dict[str, Any]:
         },
         "report": _sorted(t.report),
     }
+    if t.windows:
+        document["windows"] = [_window(w) for w in t.windows]
     if t.align is not None:
         document["align"] = _align(t, t.align)
     return document
@@ -132,6 +134,21 @@ def _ranges(signals: list[Signal]) -> dict[str, Any]:
 
 def _bound(x: float) -> float | None:
     return float(x) if math.isfinite(x) else None
+
+
+def _window(w: NamedWindow) -> dict[str, Any]:
+    document: dict[str, Any] = {"id": w.id, "signals": list(w.signals)}
+    if w.kind == "time":
+        document |= {"length": _ns(w.times.length_ns), "hop": _ns(w.times.hop_ns)}
+    else:
+        document |= {"session": _ns(w.times.length_ns)} if w.kind == "session" else {"count": w.count}
+    if w.kind != "count":
+        document["allowed_lateness"] = _ns(w.times.allowed_lateness_ns)
+    if w.quantiles:
+        document["quantiles"] = [float(q) for q in w.quantiles]
+    if w.bands:
+        document["bands"] = [[float(low), float(high)] for low, high in w.bands]
+    return document | ({"crest": True} if w.crest else {})
 
 
 def _align(t: TwinType, align: AlignSpec) -> dict[str, Any]:

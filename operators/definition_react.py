@@ -24,7 +24,7 @@ def read_detectors(
     section = root.get("detectors")
     found: list[DetectorSpec] = []
     for place in section or ():
-        _refuse_twice(place, [d.id for d in found])
+        refuse_twice(place, [d.id for d in found])
         name = place.text("method")
         if name not in methods:
             raise (place.get("method") or place).error(f"unknown method {name!r}", nearest(name, methods))
@@ -86,7 +86,7 @@ def read_rules(root: Cursor, names: Names, commands: Mapping[str, CommandSpec]) 
     section = root.get("rules")
     found: list[RuleSpec] = []
     for place in section or ():
-        _refuse_twice(place, [r.id for r in found])
+        refuse_twice(place, [r.id for r in found])
         found.append(_rule(place, names, commands))
     return tuple(found)
 
@@ -125,7 +125,7 @@ def _check_command(place: Cursor, verb: str, commands: Mapping[str, CommandSpec]
         raise place.error(f"{verb!r} requires arguments, which a rule cannot give", "name a command that needs none")
 
 
-def _refuse_twice(place: Cursor, ids: Sequence[str]) -> None:
+def refuse_twice(place: Cursor, ids: Sequence[str]) -> None:
     entry = place.get("id")
     if entry is not None and entry.node.value in ids:
         raise entry.error(f"id {entry.node.value!r} exists already", "rename one of them")

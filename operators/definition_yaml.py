@@ -12,7 +12,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 from operators.command_records import ALARM_VERBS
-from operators.definition import SECOND, CommandSpec, Component, Fleet, TwinType, WindowSpec
+from operators.definition import SECOND, CommandSpec, Component, Fleet, TwinType
 from operators.definition_align import read_align
 from operators.definition_check import Cursor, check, nearest
 from operators.definition_embedded import check_schema
@@ -20,9 +20,8 @@ from operators.definition_methods import METHODS, Method
 from operators.definition_react import read_detectors, read_rules
 from operators.definition_signals import Names, read_calibrations, read_device_calibrations, read_signals
 from operators.definition_text import MAX_BYTES, parse
+from operators.definition_windows import read_window, read_windows
 from operators.errors import DefinitionError
-
-MAX_WINDOWS_PER_SAMPLE = 1000
 
 
 def _validator(name: str) -> Draft202012Validator:
@@ -65,6 +64,7 @@ def loads(text: str, *, source: str = "<memory>", methods: Mapping[str, Method] 
     calibrations = read_calibrations(root, names)
     align = read_align(root, names)
     commands = _commands(root)
+    window = read_window(root)
     report, velocity = root.get("report"), root.get("velocity")
     return TwinType(
         name=root.text("twin_type"),
@@ -76,7 +76,8 @@ def loads(text: str, *, source: str = "<memory>", methods: Mapping[str, Method] 
         idle_timeout_ns=root.duration("idle_timeout", 10 * SECOND, zero=False),
         lookback_ns=root.duration("lookback", SECOND, zero=False),
         velocity=names.listed(velocity) if velocity else (),
-        window=_window(root),
+        window=window,
+        windows=read_windows(root, names, window, signals),
         align=align,
         calibrations=calibrations,
         device_calibrations=read_device_calibrations(root, names, calibrations),
@@ -148,27 +149,6 @@ def _components(root: Cursor) -> tuple[Component, ...]:
         if parent and parent not in known:
             raise place.error(f"its parent {parent!r} is not declared", f"add '{parent}: {{title: ...}}'")
     return tuple(Component(path, place.text("title"), place.text("kind")) for path, place in section.items())
-
-
-def _window(root: Cursor) -> WindowSpec:
-    section, usual = root.get("window"), WindowSpec()
-    if section is None:
-        return usual
-    length = section.duration("length", usual.length_ns, zero=False)
-    hop = section.duration("hop", length, zero=False)
-    if hop > length:
-        raise (section.get("hop") or section).error(
-            "is longer than length, so samples would fall between windows", "shorten it"
-        )
-    if length > hop * MAX_WINDOWS_PER_SAMPLE:
-        detail = f"puts every sample into over {MAX_WINDOWS_PER_SAMPLE} windows"
-        raise (section.get("hop") or section).error(detail, "lengthen it")
-    return WindowSpec(
-        length_ns=length,
-        hop_ns=hop,
-        wait_ns=section.duration("lateness", usual.wait_ns),
-        allowed_lateness_ns=section.duration("allowed_lateness", usual.allowed_lateness_ns),
-    )
 
 
 def _commands(root: Cursor) -> tuple[CommandSpec, ...]:

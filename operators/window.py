@@ -11,14 +11,15 @@ may come in any order; nothing needs to stand in front.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from operators.definition import WindowSpec
 from operators.errors import StateError
+from operators.rings import plain
 from operators.types import F64, I32, I64, NO_TIME, Batch, Mask, State
 from operators.watermark import Watermarks, grown
+from operators.window_extra import Extra, ExtraState
 from operators.window_kernels import (
     BEGIN,
     END,
@@ -44,8 +45,6 @@ from operators.window_kernels import (
     _push,
 )
 
-Column = TypeVar("Column", F64, I32, I64)
-
 
 @dataclass(frozen=True, slots=True)
 class WindowOutput:
@@ -62,6 +61,7 @@ class WindowOutput:
         offset: int64[m], offset of the row that triggered it; at `finish` that of the last row seen.
         taken: bool[n] per input row; False for a sample too late for every window it belongs to. True for ticks.
         late: bool[n] per input row; older than W of its device on arrival, even if taken. False for ticks.
+        extra: float64[m, e], what else a named window was asked for (`NamedWindow.columns`); e = 0 for others.
     """
 
     series: I32
@@ -79,14 +79,48 @@ class WindowOutput:
     offset: I64
     taken: Mask
     late: Mask
+    extra: F64
 
     def __len__(self) -> int:
         return int(self.series.size)
 
 
-def _plain(column: Column) -> Column:
-    """The same column, contiguous and writable: each other kind would make the kernel compile once more."""
-    return np.require(column, requirements=["C", "W"])
+def window_output(
+    out: Emitted, filled: int, taken: Mask, late: Mask, extra: ExtraState | None, *, sort: bool
+) -> WindowOutput:
+    """The emissions written so far; `sort`: by triggering row, then end, then series, else as they were written."""
+    ints, floats = out.ints[:filled], out.floats[:filled]
+    more = np.empty((filled, 0)) if extra is None else extra.kernel.out[:filled]
+    if sort:
+        order = np.lexsort((ints[:, SERIES], ints[:, END], ints[:, ROW]))
+        ints, floats, more = ints[order], floats[order], more[order]
+    series = ints[:, SERIES].astype(np.int32)
+    return WindowOutput(
+        series=series if extra is None else extra.series(series),
+        start_ns=ints[:, BEGIN].copy(),
+        end_ns=ints[:, END].copy(),
+        count=ints[:, N].copy(),
+        mean=floats[:, OUT_MEAN].copy(),
+        sd=floats[:, OUT_SD].copy(),
+        min=floats[:, OUT_MIN].copy(),
+        max=floats[:, OUT_MAX].copy(),
+        slope=floats[:, OUT_SLOPE].copy(),
+        rms=floats[:, OUT_RMS].copy(),
+        revision=ints[:, REV].astype(np.int32),
+        is_final=ints[:, FINAL].astype(np.bool_),
+        offset=ints[:, OFFSET].copy(),
+        taken=taken,
+        late=late,
+        extra=more.copy(),
+    )
+
+
+def longer(out: Emitted, filled: int) -> Emitted:
+    """Room for twice as many emissions, with those written so far."""
+    room = 2 * out.ints.shape[0]
+    made = Emitted(np.empty((room, 8), np.int64), np.empty((room, 6)))
+    made.ints[:filled], made.floats[:filled] = out.ints[:filled], out.floats[:filled]
+    return made
 
 
 class Window:
@@ -98,6 +132,8 @@ class Window:
         signals: number of signals of a device, n of `series = device * n + signal`.
         spec: length, hop, wait and allowed lateness, ns; 0 < hop <= length.
         idle_timeout_ns: a tick moves the watermark of devices silent for so long.
+        extra: further statistics and the signals that count, for a named window; then `signals` is their number. The
+            rows pushed are still those of the whole type, and each of them moves W.
 
     Raises:
         ValueError: the times of `spec` do not hold together.
@@ -110,10 +146,11 @@ class Window:
     array([5.])
     """
 
-    def __init__(self, signals: int, spec: WindowSpec, idle_timeout_ns: int) -> None:
+    def __init__(self, signals: int, spec: WindowSpec, idle_timeout_ns: int, extra: ExtraState | None = None) -> None:
         if signals <= 0 or not 0 < spec.hop_ns <= spec.length_ns or spec.allowed_lateness_ns < 0:
             raise ValueError(f"needs signals > 0, 0 < hop <= length, allowed_lateness >= 0; got {signals}, {spec}")
         self.signals, self.spec, self.idle_timeout_ns = signals, spec, idle_timeout_ns
+        self._extra, self._width = extra, signals if extra is None else extra.kernel.place.size
         reach = spec.wait_ns + spec.allowed_lateness_ns + spec.length_ns
         self._plan = Plan(
             signals=signals,
@@ -136,28 +173,27 @@ class Window:
     def push(self, batch: Batch) -> WindowOutput:
         """Take rows in log order; returns what they trigger."""
         n = len(batch)
-        self._hold(int(batch.series.max(initial=-1)) // self.signals + 1)
+        self._hold(int(batch.series.max(initial=-1)) // self._width + 1)
         taken, late = np.ones(n, np.bool_), np.zeros(n, np.bool_)
-        rows = Rows(
-            _plain(batch.series), _plain(batch.ts), _plain(batch.arrival), _plain(batch.value), _plain(batch.offset)
-        )
+        rows = Rows(plain(batch.series), plain(batch.ts), plain(batch.arrival), plain(batch.value), plain(batch.offset))
         at, devices = self._windows(), self._marks.devices
-        row, filled = _push(self._plan, at, rows, devices, 0, taken, late, self._out, 0)
+        row, filled = _push(self._plan, at, rows, devices, 0, taken, late, self._out, 0, self._wanted())
         while row < n:
             self._lengthen(filled)
-            row, filled = _push(self._plan, at, rows, devices, row, taken, late, self._out, filled)
+            row, filled = _push(self._plan, at, rows, devices, row, taken, late, self._out, filled, self._wanted())
         if n:
             self._last_offset = int(batch.offset[-1])
         # within a row all is in order already, save where a tick closed windows of several devices
-        return self._take(filled, taken, late, sort=bool(np.any(batch.series < 0)))
+        return window_output(self._out, filled, taken, late, self._extra, sort=bool(np.any(batch.series < 0)))
 
     def finish(self) -> WindowOutput:
         """End of input: all open windows, final, by window end, then series. Nothing may be pushed afterwards."""
         live = int(self._live[: self._marks.devices].sum())
         while self._out.ints.shape[0] < live:
             self._lengthen(0)
-        filled = _finish(self._plan, self._windows(), self._marks.devices, self._last_offset, self._out)
-        return self._take(filled, np.ones(0, np.bool_), np.zeros(0, np.bool_), sort=True)
+        none = np.zeros(0, np.bool_)
+        filled = _finish(self._plan, self._windows(), self._marks.devices, self._last_offset, self._out, self._wanted())
+        return window_output(self._out, filled, none, none, self._extra, sort=True)
 
     def snapshot(self) -> State:
         """Arrays with one entry per device along axis 0, the last offset, and the times it was made for."""
@@ -170,6 +206,7 @@ class Window:
             "acc": self._acc[:used].reshape(devices, self.signals, slots, 8).copy(),
             "last_offset": np.array([self._last_offset], np.int64),
             "spec": self._spec(),
+            **({} if self._extra is None else self._extra.snapshot(devices, self._per_device)),
         }
 
     def restore(self, state: State) -> None:
@@ -191,10 +228,16 @@ class Window:
         self._key = state["key"].reshape(-1, 4).astype(np.int64)
         self._acc = state["acc"].reshape(-1, 8).astype(np.float64)
         self._last_offset = int(state["last_offset"][0])
+        if self._extra is not None:
+            self._extra.restore(state)
+
+    def _wanted(self) -> Extra | None:
+        return None if self._extra is None else self._extra.kernel
 
     def _spec(self) -> I64:
         plan = self._plan
-        return np.array([plan.signals, plan.length, plan.hop, plan.wait, plan.allowed], np.int64)
+        more = () if self._extra is None else self._extra.spec()
+        return np.array([plan.signals, plan.length, plan.hop, plan.wait, plan.allowed, *more], np.int64)
 
     def _hold(self, devices: int) -> None:
         self._marks.hold(devices)
@@ -209,35 +252,13 @@ class Window:
             key[held:], acc[held:] = 0, 0.0
             key[held:, START] = NO_TIME
             self._key, self._acc = key, acc
+            if self._extra is not None:
+                self._extra.hold(len(key))
 
     def _windows(self) -> Windows:
         return Windows(self._marks.w, self._marks.last_arrival, self._next_close, self._live, self._key, self._acc)
 
     def _lengthen(self, filled: int) -> None:
-        room = 2 * self._out.ints.shape[0]
-        longer = Emitted(np.empty((room, 8), np.int64), np.empty((room, 6)))
-        longer.ints[:filled], longer.floats[:filled] = self._out.ints[:filled], self._out.floats[:filled]
-        self._out = longer
-
-    def _take(self, filled: int, taken: Mask, late: Mask, *, sort: bool) -> WindowOutput:
-        ints, floats = self._out.ints[:filled], self._out.floats[:filled]
-        if sort:
-            order = np.lexsort((ints[:, SERIES], ints[:, END], ints[:, ROW]))
-            ints, floats = ints[order], floats[order]
-        return WindowOutput(
-            series=ints[:, SERIES].astype(np.int32),
-            start_ns=ints[:, BEGIN].copy(),
-            end_ns=ints[:, END].copy(),
-            count=ints[:, N].copy(),
-            mean=floats[:, OUT_MEAN].copy(),
-            sd=floats[:, OUT_SD].copy(),
-            min=floats[:, OUT_MIN].copy(),
-            max=floats[:, OUT_MAX].copy(),
-            slope=floats[:, OUT_SLOPE].copy(),
-            rms=floats[:, OUT_RMS].copy(),
-            revision=ints[:, REV].astype(np.int32),
-            is_final=ints[:, FINAL].astype(np.bool_),
-            offset=ints[:, OFFSET].copy(),
-            taken=taken,
-            late=late,
-        )
+        self._out = longer(self._out, filled)
+        if self._extra is not None:
+            self._extra.lengthen(len(self._out.ints))

@@ -4,6 +4,9 @@ Bound of the ring: after W took a sample into account, every open window has W -
 start <= newest event time <= W + wait. A half-open interval of that length holds at most
 ceil((wait + allowed + length) / hop) starts, one after the other, so that many slots never collide. For that, W moves
 first, what it passes is emitted and freed, and only then the sample goes in.
+
+`extra` is None for the window that every type has. Whatever it brings is compiled for the named windows alone: a branch
+on `extra is None` is decided when the kernel is compiled.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 from operators.compiled import kernel, part
 from operators.types import F64, I32, I64, NO_TIME, Mask
 from operators.watermark import _observe, _tick
+from operators.window_extra import Extra, _extra_add, _extra_emit, _extra_open
 
 NEVER = np.iinfo(np.int64).max
 """`next_close` of a device without open windows."""
@@ -111,37 +115,48 @@ def _open(key: I64, acc: F64, i: int, start: int, ts: int, x: float) -> None:
 
 
 @part
+def _statistics(key: I64, acc: F64, i: int, out: Emitted, filled: int, extra: Extra | None) -> None:
+    """Write count and statistics of slot i."""
+    n = key[i, COUNT]
+    mean = acc[i, X0] + acc[i, MEAN]
+    variance = acc[i, M2] / n
+    spread = acc[i, T_M2]
+    out.ints[filled, N] = n
+    floats = out.floats[filled]
+    floats[OUT_MEAN] = mean
+    floats[OUT_SD] = np.sqrt(variance)
+    floats[OUT_MIN] = acc[i, LOW]
+    floats[OUT_MAX] = acc[i, HIGH]
+    floats[OUT_SLOPE] = acc[i, COV] / spread if spread > 0.0 else np.nan
+    floats[OUT_RMS] = np.sqrt(mean * mean + variance)
+    if extra is not None:
+        _extra_emit(extra, i, n, acc[i, MEAN], acc[i, LOW], acc[i, HIGH], floats[OUT_RMS], filled)
+
+
+@part
 def _emit(
-    plan: Plan, at: Windows, i: int, final: bool, revise: bool, offset: int, row: int, out: Emitted, filled: int
-) -> int:
+    plan: Plan, at: Windows, i: int, final: bool, revise: bool, offset: int, row: int, out: Emitted, filled: int,
+    extra: Extra | None,
+) -> int:  # fmt: skip
     """One output row of slot i; a first emission is revision 0, `revise` makes it one more; returns filled + 1."""
     if revise or at.key[i, REVISION] < 0:
         at.key[i, REVISION] += 1
-    n = at.key[i, COUNT]
-    mean = at.acc[i, X0] + at.acc[i, MEAN]
-    variance = at.acc[i, M2] / n
-    spread = at.acc[i, T_M2]
     ints = out.ints[filled]
     ints[SERIES] = i // plan.slots
     ints[BEGIN] = at.key[i, START]
     ints[END] = at.key[i, START] + plan.length
-    ints[N] = n
     ints[REV] = at.key[i, REVISION]
     ints[FINAL] = final
     ints[OFFSET] = offset
     ints[ROW] = row
-    floats = out.floats[filled]
-    floats[OUT_MEAN] = mean
-    floats[OUT_SD] = np.sqrt(variance)
-    floats[OUT_MIN] = at.acc[i, LOW]
-    floats[OUT_MAX] = at.acc[i, HIGH]
-    floats[OUT_SLOPE] = at.acc[i, COV] / spread if spread > 0.0 else np.nan
-    floats[OUT_RMS] = np.sqrt(mean * mean + variance)
+    _statistics(at.key, at.acc, i, out, filled, extra)
     return filled + 1
 
 
 @part
-def _close(plan: Plan, at: Windows, d: int, offset: int, row: int, out: Emitted, filled: int) -> int:
+def _close(
+    plan: Plan, at: Windows, d: int, offset: int, row: int, out: Emitted, filled: int, extra: Extra | None
+) -> int:
     """Emit what W of device d has passed, by window end, then series; returns the new `filled`."""
     w = at.w[d]
     first = -((plan.allowed + plan.length - at.next_close[d]) // plan.hop)  # no open window starts before
@@ -156,12 +171,12 @@ def _close(plan: Plan, at: Windows, d: int, offset: int, row: int, out: Emitted,
                 continue
             left -= 1
             if w >= end + plan.allowed:
-                filled = _emit(plan, at, i, True, False, offset, row, out, filled)
+                filled = _emit(plan, at, i, True, False, offset, row, out, filled, extra)
                 at.key[i, START] = NO_TIME
                 at.live[d] -= 1
             elif w >= end:
                 if at.key[i, REVISION] < 0:
-                    filled = _emit(plan, at, i, False, False, offset, row, out, filled)
+                    filled = _emit(plan, at, i, False, False, offset, row, out, filled, extra)
                 coming = min(coming, end + plan.allowed)
             else:
                 coming = min(coming, end)
@@ -174,8 +189,9 @@ def _close(plan: Plan, at: Windows, d: int, offset: int, row: int, out: Emitted,
 
 @part
 def _insert(
-    plan: Plan, at: Windows, s: int, ts: int, x: float, offset: int, row: int, out: Emitted, filled: int
-) -> tuple[bool, int]:
+    plan: Plan, at: Windows, s: int, ts: int, x: float, offset: int, row: int, out: Emitted, filled: int,
+    extra: Extra | None,
+) -> tuple[bool, int]:  # fmt: skip
     """Put a sample into its windows that are not final; an already emitted one is emitted anew; (taken, filled)."""
     d = s // plan.signals
     w = at.w[d]
@@ -188,19 +204,35 @@ def _insert(
         i = s * plan.slots + k % plan.slots
         if at.key[i, START] != start:
             _open(at.key, at.acc, i, start, ts, x)
+            if extra is not None:
+                _extra_open(extra, i)
             at.live[d] += 1
             at.next_close[d] = min(at.next_close[d], end if w < end else end + plan.allowed)
         _add(at.key, at.acc, i, ts, x)
+        if extra is not None:
+            _extra_add(extra, i, ts - start, x, at.acc[i, X0])
         taken = True
         if w >= end:
-            filled = _emit(plan, at, i, False, True, offset, row, out, filled)
+            filled = _emit(plan, at, i, False, True, offset, row, out, filled, extra)
     return taken, filled
+
+
+@part
+def _place(signals: int, s: int, extra: Extra | None) -> tuple[int, int]:
+    """Device of a series, and the series among those of the window, -1 where it is none of them."""
+    if extra is None:
+        return s // signals, s
+    n = extra.place.size
+    d = s // n
+    place = extra.place[s - d * n]
+    return d, d * signals + place if place >= 0 else -1
 
 
 @kernel
 def _push(
-    plan: Plan, at: Windows, rows: Rows, devices: int, row: int, taken: Mask, late: Mask, out: Emitted, filled: int
-) -> tuple[int, int]:
+    plan: Plan, at: Windows, rows: Rows, devices: int, row: int, taken: Mask, late: Mask, out: Emitted, filled: int,
+    extra: Extra | None,
+) -> tuple[int, int]:  # fmt: skip
     """Work through the rows from `row` on; stops before a row for which `out` may be too short; (row, filled)."""
     room = out.ints.shape[0]
     widest = (plan.length + plan.hop - 1) // plan.hop
@@ -216,28 +248,33 @@ def _push(
                 break
             for d in range(devices):
                 if at.w[d] >= at.next_close[d]:
-                    filled = _close(plan, at, d, rows.offset[row], row, out, filled)
+                    filled = _close(plan, at, d, rows.offset[row], row, out, filled, extra)
         else:
-            d = s // plan.signals
+            d, s = _place(plan.signals, s, extra)
             if filled + at.live[d] + widest > room:
                 break
             ts = rows.ts[row]
             moved = _observe(at.w, at.last_arrival, d, ts, rows.arrival[row], plan.wait)
             if moved and at.w[d] >= at.next_close[d]:
-                filled = _close(plan, at, d, rows.offset[row], row, out, filled)
+                filled = _close(plan, at, d, rows.offset[row], row, out, filled, extra)
             late[row] = ts < at.w[d]
-            taken[row], filled = _insert(plan, at, s, ts, rows.value[row], rows.offset[row], row, out, filled)
+            if s < 0:
+                taken[row] = False
+            else:
+                taken[row], filled = _insert(
+                    plan, at, s, ts, rows.value[row], rows.offset[row], row, out, filled, extra
+                )
         row += 1
     return row, filled
 
 
 @kernel
-def _finish(plan: Plan, at: Windows, devices: int, offset: int, out: Emitted) -> int:
+def _finish(plan: Plan, at: Windows, devices: int, offset: int, out: Emitted, extra: Extra | None) -> int:
     """Emit all open windows as final, slot by slot; returns their number."""
     filled = 0
     for i in range(devices * plan.signals * plan.slots):
         if at.key[i, START] != NO_TIME:
-            filled = _emit(plan, at, i, True, False, offset, 0, out, filled)
+            filled = _emit(plan, at, i, True, False, offset, 0, out, filled, extra)
             at.key[i, START] = NO_TIME
     at.live[:devices] = 0
     at.next_close[:devices] = NEVER

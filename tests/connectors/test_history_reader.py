@@ -16,10 +16,17 @@ from connectors.clickhouse import ClickHouse
 from connectors.history_asof import asof_graph, canonical
 from connectors.history_reader import HistoryReader, Row
 from connectors.history_sql import series_sql
+from flows.encode import blocks
+from flows.history_decode import DECODERS
 from flows.history_rollups import mended, rolled_up
+from flows.tables import named_windows_table
 from infra.cli_asof import asof, rfc3339, show, text
 from infra.errors import CommandError
 from infra.migrate import migrate
+from operators.definition import NamedWindow, Signal, TwinType, WindowSpec
+from operators.frames import Frames
+from operators.types import Batch
+from operators.windows import NamedWindows
 from tests.flows.history_stream import authorised
 from tests.support_history import HistoryHandle, running_history
 
@@ -45,6 +52,18 @@ def alert(ident: str, state: str, ts: int, ko: int, *, known: int | None = None,
     return base | {"severity": "alarm", "ts_ns": ts, "value": 1.0, "cause": "too hot", "ranked": "[]"} | place | more
 
 
+def sessions() -> pa.Table:
+    """Sessions of which a late sample joins two, as telemetry tells them and the writer reads them."""
+    run = NamedWindow("run", "session", ("flow",), WindowSpec(10 * S, 10 * S, 0, 100 * S), quantiles=(0.5,))
+    pump = TwinType("pump", 1, (Signal("flow"),), window=run.times, windows=(run,))
+    batch = Batch.of(series=0, ts=[T0 + t * S for t in (0, 15, 40, 8)], value=[1.0, 3.0, 5.0, 2.0])
+    ((_, out),) = NamedWindows(pump).push(batch, None)
+    table = named_windows_table((run, out), pump, ["pump-1"])
+    (block,) = blocks("named-windows", table, shard="s", partition=0, twin_type="pump")
+    frames = Frames.of([block.value], headers={0: dict(block.headers)}, arrival=T0)
+    return DECODERS["named-windows"](frames).table()
+
+
 def put(client: ClickHouse, table: str, rows: list[Row]) -> None:
     client.insert_arrow(table, pa.Table.from_pylist(rows))
 
@@ -63,7 +82,16 @@ def fill(client: ClickHouse) -> None:
     client.run("ALTER TABLE samples REMOVE TTL")  # these samples are of 2023
     client.run("ALTER TABLE samples_recent REMOVE TTL")
     client.run("ALTER TABLE rollups REMOVE TTL")
-    for table in ("alerts", "anomalies", "command_events", "twin_states", "windows", "dead_letters", "ledger"):
+    for table in (
+        "alerts",
+        "anomalies",
+        "command_events",
+        "twin_states",
+        "windows",
+        "named_windows",
+        "dead_letters",
+        "ledger",
+    ):
         client.run(f"ALTER TABLE {table} REMOVE TTL")
     client.insert_arrow("samples", rows)
     client.insert_arrow("samples_recent", rows.drop_columns(["source_offset"]))
@@ -108,6 +136,7 @@ def fill(client: ClickHouse) -> None:
         window | {"count": 9, "revision": 0, "is_final": False, "known_ns": T0 + 2 * S, "ko": 0},
         window | {"count": 10, "revision": 1, "is_final": True, "known_ns": T0 + 4 * S, "ko": 1},
     ])  # fmt: skip
+    client.insert_arrow("named_windows", sessions())
     letter: Row = {"raw": "{", "topic": "samples", "kp": 0, "kr": 0}
     put(client, "dead_letters", [
         letter | {"reason": r, "arrival_ns": T0 + i, "known_ns": T0 + i, "device": f"d{i % 7}", "ko": i, "offset": i}
@@ -170,6 +199,12 @@ def test_alarms_are_folded_into_episodes(reader: HistoryReader) -> None:
 def test_of_a_window_the_newest_revision_known_then_counts(reader: HistoryReader) -> None:
     assert [w["count"] for w in reader.windows("pump-1", "flow", T0, T0 + S)] == [10]
     assert [w["count"] for w in reader.windows("pump-1", "flow", T0, T0 + S, known_ns=T0 + 3 * S)] == [9]
+
+
+def test_of_sessions_that_were_joined_one_is_left_with_its_statistics(reader: HistoryReader) -> None:
+    (one,) = reader.named_windows("pump-1", "run", "flow", T0, T0 + 100 * S)
+    assert (one["window_start_ns"], one["window_end_ns"], one["count"]) == (T0, T0 + 25 * S, 3)
+    assert one["statistics"] == pytest.approx({"p50": 2.0, "quantile_error": 1e-6})
 
 
 def test_dead_letters_and_ledger_add_up(reader: HistoryReader) -> None:

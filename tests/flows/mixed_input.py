@@ -23,6 +23,11 @@ idle_timeout: 3s
 calibration: {acc: {matrix: [[2, 0, 0], [0, 0, 1], [0, 1, 0]], bias: [1, 0, 0]}}
 align: {every: 500ms, max_gap: 2s, method: {default: linear, temp: previous}, required: [flow]}
 window: {length: 2s, hop: 1s, lateness: 1s, allowed_lateness: 2s}
+windows:
+  - {id: spread, length: 5s, hop: 1s, allowed_lateness: 1s, signals: [flow, temp], quantiles: [0.5, 0.95], crest: true}
+  - {id: vibration, length: 2s, signals: [acc], bands: [[1, 5], [5, 10]]}
+  - {id: burst, session: 300ms, allowed_lateness: 1s, signals: [flow], quantiles: [0.5]}
+  - {id: ten, count: 10, signals: [temp]}
 velocity: [flow]
 detectors:
   - {id: spikes, method: ewma_z, signals: [flow], threshold: 6, settings: {warmup: 20}, clear_after: 5s}

@@ -24,14 +24,14 @@ def rows(record: Record) -> list[dict[str, Any]]:
 
 
 def told(records: Iterable[Record]) -> dict[str, list[str]]:
-    """What records say, by topic, partition, device and rule or detector, in their order."""
+    """What records say, by topic, partition, device and rule, detector or named window, in their order."""
     lines: dict[str, list[str]] = {}
     for record in records:
         if record.topic in ABOUT_FETCHES:
             continue
         for row in rows(record):
             who = row.get("device") or row.get("key")
-            by = row.get("rule") or row.get("detector") or ""
+            by = row.get("rule") or row.get("detector") or row.get("window") or ""
             lines.setdefault(f"{record.topic}/{record.partition}/{who}/{by}", []).append(repr(row))
     return lines
 

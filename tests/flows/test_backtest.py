@@ -72,8 +72,10 @@ def test_another_order_of_arrival_within_the_wait_gives_the_same_rows_and_counts
 
 def test_files_hold_the_tables_and_the_ledger(result: Result, tmp_path: Path) -> None:
     paths = write(result, tmp_path / "new" / "folder")
-    assert set(paths) == {*KEYS, "ledger"}
-    assert {n: pq.read_table(paths[n]).num_rows for n in KEYS} == {n: t.num_rows for n, t in result.tables.items()}
+    assert set(paths) == {*KEYS, "ledger"} - {"named_windows"}  # this type names none
+    assert {n: pq.read_table(paths[n]).num_rows for n in result.tables} == {
+        n: t.num_rows for n, t in result.tables.items()
+    }
     ledger = json.loads(paths["ledger"].read_text())
     assert ledger["balance"] == 0
     assert ledger["records"]["rejected"] == result.tables["dead_letters"].num_rows

@@ -53,7 +53,8 @@ def whole() -> tuple[dict[str, list[str]], Ledger, State]:
 def test_the_stream_has_everything_in_it(whole: tuple[dict[str, list[str]], Ledger, State]) -> None:
     lines, ledger, _ = whole
     topics = Counter(name.partition("/")[0] for name in lines)
-    expect = {"readings", "windows", "rows", "late", "anomalies", "alerts", "command-requests", "dead-letters", "gaps"}
+    expect = {"readings", "windows", "named-windows", "rows", "late", "anomalies", "alerts", "command-requests"}
+    expect |= {"dead-letters", "gaps"}
     assert expect <= set(topics)
     counts = ledger.records
     assert min(counts.control, counts.applied, counts.late, counts.duplicate, counts.rejected, counts.quarantined) > 0

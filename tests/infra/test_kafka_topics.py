@@ -21,6 +21,7 @@ SHARDED = (
     *(
         "readings",
         "windows",
+        "named-windows",
         "rows",
         "gaps",
         "ledger",

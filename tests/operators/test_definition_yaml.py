@@ -67,6 +67,16 @@ def test_every_key_of_a_type_arrives_where_it_belongs() -> None:
     ]
 
 
+def test_named_windows_wait_as_long_as_the_window_of_the_type_and_have_their_own_rest() -> None:
+    minute, run, hundred, spectrum = load(GOLDEN / "good" / "windows.yaml").windows
+    assert minute.times == WindowSpec(60 * SECOND, 10 * SECOND, 3 * SECOND, 30 * SECOND)
+    assert minute.columns == ("p50", "p99.9", "quantile_error", "crest")
+    assert minute.signals == ("temp", "imu.0", "imu.1", "imu.2")
+    assert (run.kind, run.times) == ("session", WindowSpec(30 * SECOND, 30 * SECOND, 3 * SECOND))
+    assert (hundred.kind, hundred.count, len(hundred.signals)) == ("count", 100, 5)
+    assert spectrum.columns == ("band_1_10", "band_10_50")
+
+
 def test_words_such_as_yes_and_on_stay_text() -> None:
     (go,) = (c for c in load(EVERYTHING).commands if c.verb == "go")
     assert go.arguments["properties"]["on"] == {"enum": ["yes", "no", "on"]}
@@ -163,7 +173,7 @@ def test_a_flood_of_open_brackets_is_refused_at_once() -> None:
         loads("[" * 200_000)
 
 
-@pytest.mark.parametrize("path", [MINIMAL, EVERYTHING], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((GOLDEN / "good").glob("*.yaml")), ids=lambda p: p.stem)
 def test_a_type_survives_its_canonical_form(path: Path) -> None:
     t = load(path)
     again = loads(canonical_json(t).decode())
@@ -194,9 +204,12 @@ def test_a_vector_whose_elements_differ_in_more_than_a_file_can_say_is_not_writt
 
 def test_the_examples_of_the_docs_load() -> None:
     page = (GOLDEN.parent.parent.parent / "docs" / "twin-types.md").read_text("utf-8")
-    smallest, align, calibration, reactions, _ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    smallest, windows, align, calibration, reactions, _ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     loads(smallest)
     signals = "{temperature: {}, speed: {}, state: {}, pressure: {}, imu: {length: 3}, ax: {}, ay: {}, current: {}}"
+    assert [w.kind for w in probe(windows, signals.replace("length: 3", "length: 3, rate_hz: 80")).windows] == [
+        *("time", "session", "count", "time")
+    ]
     probe(align, signals)
     probe(calibration, signals)
     probe("align: {every: 1s}\n" + reactions, signals)
