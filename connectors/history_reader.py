@@ -144,7 +144,7 @@ class HistoryReader:
     def named_windows(
         self, twin: str, window: str, signal: str, from_ns: int, to_ns: int, *, known_ns: int | None = None
     ) -> list[Row]:
-        """As `windows`, of one that the type names, with its `statistics`; sessions that were taken back are left out."""
+        """As `windows`, of one that the type names, with `statistics`; sessions that were taken back are left out."""
         known = FOREVER if known_ns is None else known_ns
         bounds = {"twin": twin, "window": window, "signal": signal, "from": from_ns, "to": to_ns, "known": known}
         return _rows(self._client, _NAMED_WINDOWS, bounds)
