@@ -147,7 +147,7 @@ class HistoryReader:
         """As `windows`, of one that the type names, with `statistics`; sessions that were taken back are left out."""
         known = FOREVER if known_ns is None else known_ns
         bounds = {"twin": twin, "window": window, "signal": signal, "from": from_ns, "to": to_ns, "known": known}
-        return _rows(self._client, _NAMED_WINDOWS, bounds)
+        return [row | {"statistics": dict(row["statistics"])} for row in _rows(self._client, _NAMED_WINDOWS, bounds)]
 
     def dead_letters(self, reason: str = "", *, limit: int = 100) -> list[Row]:
         """The newest dead letters, of one reason or of all."""
