@@ -7,6 +7,7 @@ import pyarrow as pa
 from connectors.kafka_commit import Record
 
 ARROW = "application/vnd.apache.arrow.stream"
+_AS_IT_IS = pa.ipc.IpcWriteOptions()
 BLOCK_ROWS = 20_000
 """Rows of one Arrow block at most, so that a block stays far below the broker's limit on a record."""
 
@@ -18,7 +19,7 @@ def to_bytes(table: pa.Table) -> bytes:
     [1, 2]
     """
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    with pa.ipc.new_stream(sink, table.schema, options=_AS_IT_IS) as writer:
         writer.write_table(table.combine_chunks())
     return bytes(sink.getvalue())
 

@@ -26,7 +26,7 @@ from operators.quality import Assess
 from operators.reorder import Reorder
 from operators.rules import Alert, Rules
 from operators.twin_state import TwinState
-from operators.types import I32, TICK, Batch, Mask, Outcome, Quality, State, Stateful
+from operators.types import I32, NO_ROWS, TICK, Batch, Mask, Outcome, Quality, State, Stateful
 from operators.window import Window, WindowOutput
 from operators.windows import Named, NamedWindows
 
@@ -139,7 +139,7 @@ class Lane:
         outcome = verdict.of_messages(messages, fresh.duplicate_messages)
         rejected = frozenset(messages.offset[outcome == Outcome.REJECTED].tolist())
         return LaneOutput(
-            twin=self.twin, names=self.names, readings=readings, late=applied.take(late), quarantined=quarantined,
+            twin=self.twin, names=self.names, readings=readings, late=_split(applied, late)[0], quarantined=quarantined,
             partial=calibrated.partial, windows=windows, named=named, rows=aligned, found=found, alerts=alerts,
             changed=changed, gaps=fresh.gaps, steps=clocked.steps, rejected_records=rejected,
             ledger=verdict.ledger(messages, outcome), state=self.state,
@@ -232,7 +232,7 @@ class Lane:
 
 def _split(batch: Batch, away: Mask) -> tuple[Batch, Batch]:
     """The rows marked, and the others; without a copy where none is marked, as nearly always."""
-    return (batch.take(away), batch.take(~away)) if away.any() else (batch.take(slice(0, 0)), batch)
+    return (batch.take(away), batch.take(~away)) if away.any() else (NO_ROWS, batch)
 
 
 def _readings(rows: Batch, applied: Mask, late: Mask, behind: Mask) -> Batch:

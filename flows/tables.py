@@ -24,10 +24,20 @@ WINDOW_KEY = ("device", "signal", "window_start_ns", "revision")
 NAMED_KEY = ("window", *WINDOW_KEY)
 
 
+FEW = 64
+"""Up to so many codes a plain loop is faster than columns."""
+
+
 def _text(codes: NDArray[Any], names: Sequence[str]) -> pa.Array:
     """A text column from codes, with a dictionary of the names in use only."""
     if not codes.size:
         return pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), pa.array([], pa.string()))
+    if codes.size <= FEW:
+        place_of: dict[int, int] = {}
+        few = [place_of.setdefault(code, len(place_of)) for code in codes.tolist()]
+        return pa.DictionaryArray.from_arrays(
+            pa.array(few, pa.int32()), pa.array([names[code] for code in place_of], pa.string())
+        )
     low, high = int(codes.min()), int(codes.max())
     if high - low > 4 * codes.size + 1000:  # few codes, far apart: sorting them is cheaper than counting
         used, places = np.unique(codes, return_inverse=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from operators.compiled import kernel, part
 from operators.definition import Calibration, TwinType
-from operators.types import F64, I32, I64, TICK, U8, Batch, Mask, Quality
+from operators.types import F64, I32, I64, NO_ROWS, TICK, U8, Batch, Mask, Quality
 
 _SENTINEL = int(Quality.SENTINEL)
 
@@ -130,7 +130,7 @@ class Calibrate:
     def push(self, batch: Batch) -> Calibrated:
         """Calibrate the rows of whole messages (decode never splits one)."""
         if not self._any:
-            return Calibrated(batch, batch.take(slice(0, 0)), np.ones(len(batch), np.bool_))
+            return Calibrated(batch, NO_ROWS, np.ones(len(batch), np.bool_))
         signals = len(self.twin_type.signals)
         devices = int(batch.series.max(initial=TICK)) // signals + 1
         if devices > self._set_of.size:
@@ -146,7 +146,7 @@ class Calibrate:
         )
         done = batch.replace(value=value)
         if not partial.any():
-            return Calibrated(done, done.take(slice(0, 0)), ~partial)
+            return Calibrated(done, NO_ROWS, ~partial)
         return Calibrated(done.take(np.flatnonzero(~partial)), batch.take(np.flatnonzero(partial)), ~partial)
 
 

@@ -40,7 +40,8 @@ class Rings(NamedTuple):
 
 def plain(column: Column) -> Column:
     """The same column, contiguous and writable: each other kind would make the kernel compile once more."""
-    return np.require(column, requirements=["C", "W"])
+    flags = column.flags
+    return column if flags.c_contiguous and flags.writeable else column.copy()
 
 
 def new_rings(series: int, slots: int = 0) -> Rings:

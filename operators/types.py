@@ -134,12 +134,14 @@ class Batch:
     def join(parts: list[Batch]) -> Batch:
         """The rows of all parts, one part after the other; no parts give an empty batch."""
         if len(parts) <= 1:
-            return parts[0] if parts else Batch.of(series=[], ts=[], value=[])
+            return parts[0] if parts else NO_ROWS
         return Batch(*(np.concatenate([getattr(p, name) for p in parts]) for name in COLUMNS))
 
 
 COLUMNS = tuple(f.name for f in fields(Batch))
 """Names of the columns of a batch."""
+NO_ROWS = Batch.of(series=[], ts=[], value=[])
+"""A batch without rows."""
 
 
 class Stateful(Protocol):
