@@ -23,5 +23,6 @@ ALTER TABLE definitions MODIFY SETTING old_parts_lifetime = 120;
 ALTER TABLE ingested MODIFY SETTING old_parts_lifetime = 120;
 ALTER TABLE quarantine MODIFY SETTING old_parts_lifetime = 120;
 ALTER TABLE frontier MODIFY SETTING old_parts_lifetime = 120;
+ALTER TABLE named_windows MODIFY SETTING old_parts_lifetime = 120;
 ALTER TABLE schema_migrations MODIFY SETTING old_parts_lifetime = 120;
 ALTER TABLE schema_retention MODIFY SETTING old_parts_lifetime = 120;
