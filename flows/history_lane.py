@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -25,8 +26,10 @@ from operators.types import I64
 
 MIN_ROWS = 1_000
 LINGER_SECS = 0.2
-"""Rows go out as soon as there are MIN_ROWS of them or the first has waited LINGER_SECS."""
-FETCH_BYTES = 512 << 10
+MOST_ROWS = 400_000
+"""Rows go out as soon as there are MIN_ROWS of them or the first has waited LINGER_SECS, and the rows before them are
+stored; until then they grow, up to MOST_ROWS."""
+FETCH_BYTES = 2 << 20
 POLL_MS = 250
 
 log = logging.getLogger("twinflow.history")
@@ -50,6 +53,30 @@ class Progress:
     known_ns: int
 
 
+@dataclass(slots=True)
+class Batch:
+    """What was read and not stored yet. `since`: monotonic time of its first part."""
+
+    decoded: Decoded = field(default_factory=Decoded)
+    frames: list[Frames] = field(default_factory=list)
+    rows: int = 0
+    since: float = 0.0
+
+    def add(self, frames: Frames, decoded: Decoded) -> None:
+        self.since = self.since if self.frames else time.monotonic()
+        self.frames.append(frames)
+        self.decoded.rows += decoded.rows
+        self.decoded.refused += decoded.refused
+        self.rows += decoded.count
+
+    @property
+    def due_secs(self) -> float:
+        """How long it may still wait to be stored."""
+        if not self.frames:
+            return POLL_MS / 1000
+        return 0.0 if self.rows >= MIN_ROWS else max(0.0, self.since + LINGER_SECS - time.monotonic())
+
+
 def _same(rows: pa.Table) -> pa.Table:
     return rows
 
@@ -69,8 +96,9 @@ TABLES: Mapping[str, Mapping[str, Callable[[pa.Table], pa.Table]]] = {
 class Lane:
     """Moves one topic into its tables until told to stop.
 
-    Positions come from the tables, so nothing is stored twice or left out, whoever was killed. While the history is
-    away the lane holds one batch and waits; the broker keeps the rest.
+    Positions come from the tables, so nothing is stored twice or left out, whoever was killed. A batch is stored, into
+    all its tables at once, while the next one is read. While the history is away the lane holds these two and waits;
+    the broker keeps the rest.
 
     Args:
         topic: a key of `TABLES`.
@@ -89,6 +117,8 @@ class Lane:
         self.stored = self.refused = 0
         self._bootstrap, self._stop = bootstrap, stop
         self._store = Store(url, stop)
+        self._stores = {name: Store(url, stop) for name in TABLES[topic]}
+        self._inserts = ThreadPoolExecutor(len(self._stores), thread_name_prefix=topic)
         self._tables: list[Table] = []
         self._snapshots = Snapshots() if topic == "readings" else None
 
@@ -106,7 +136,9 @@ class Lane:
                 expected = isinstance(error, TwinflowError | KafkaError | OSError)
                 log.error("%s: %s; again in %.1f s", self.topic, error, pause, exc_info=not expected)
                 self._stop.wait(pause)
-        self._store.close()
+        self._inserts.shutdown()
+        for store in (self._store, *self._stores.values()):
+            store.close()
 
     def _work(self) -> None:
         offsets = self._start()
@@ -121,20 +153,19 @@ class Lane:
             consumer.close()
 
     def _read(self, consumer: ColumnConsumer) -> None:
-        held, fetched, since = Decoded(), list[Frames](), 0.0
-        while not self._stop.is_set():
-            left = LINGER_SECS - (time.monotonic() - since) if fetched else POLL_MS / 1000
-            for frames in consumer.poll(timeout_ms=max(0, round(left * 1000))):
-                since = since if fetched else time.monotonic()
-                fetched.append(frames)
-                decoded = DECODERS[self.topic](frames)
-                held.rows += decoded.rows
-                held.refused += decoded.refused
-            if fetched and (held.count >= MIN_ROWS or time.monotonic() - since >= LINGER_SECS):
-                self._flush(held, fetched)
-                held, fetched = Decoded(), []
-        if fetched:
-            self._flush(held, fetched)
+        batch, storing = Batch(), _nothing()
+        with ThreadPoolExecutor(1, thread_name_prefix=self.topic) as behind:
+            while not self._stop.is_set():
+                pause = batch.due_secs if storing.done() or not batch.frames else LINGER_SECS
+                for frames in consumer.poll(timeout_ms=round(pause * 1000)):
+                    batch.add(frames, DECODERS[self.topic](frames))
+                if storing.done() or batch.rows >= MOST_ROWS:
+                    storing.result()
+                    if batch.frames and not batch.due_secs:
+                        storing, batch = behind.submit(self._flush, batch), Batch()
+            storing.result()
+            if batch.frames:
+                self._flush(batch)
 
     def _start(self) -> dict[int, int]:
         """Where to go on reading, by partition; {} while the topic does not exist."""
@@ -142,7 +173,7 @@ class Lane:
         if not first:
             return {}
         floor = self._floor()
-        self._tables = [Table(self._store, name, floor, shape) for name, shape in TABLES[self.topic].items()]
+        self._tables = [Table(self._stores[n], n, floor, shape) for n, shape in TABLES[self.topic].items()]
         for table in self._tables:
             table.locate()
             if table.name == "rollups":
@@ -181,20 +212,22 @@ class Lane:
             floor[kp] = ko
         return floor
 
-    def _flush(self, held: Decoded, fetched: list[Frames]) -> None:
+    def _flush(self, batch: Batch) -> None:
         """Store what was read in every table, then say so."""
         spans: dict[int, tuple[int, int]] = {}
-        for frames in fetched:
+        for frames in batch.frames:
             first = int(frames.offset[0]) if len(frames) else frames.end_offset
             spans[frames.partition] = (spans.get(frames.partition, (first, 0))[0], frames.end_offset)
         token = f"{self.topic}:" + ",".join(f"{kp}-{a}-{b - 1}" for kp, (a, b) in sorted(spans.items()))
-        rows = held.table()
+        rows = batch.decoded.table()
         if rows is not None:
-            for table in self._tables:
-                table.append(rows, token)
+            inserts = [self._inserts.submit(table.append, rows, token) for table in self._tables]
+            wait(inserts)
+            for insert in inserts:
+                insert.result()
             self.stored += rows.num_rows
-        self._refuse(held.refused)
-        for frames in fetched:
+        self._refuse(batch.decoded.refused)
+        for frames in batch.frames:
             known = int(frames.arrival[-1]) if len(frames) else 0
             before = self.progress.get(frames.partition, Progress(0, 0))
             self.progress[frames.partition] = Progress(frames.end_offset, max(known, before.known_ns))
@@ -228,6 +261,13 @@ class Lane:
         self._store.surely("insert into quarantine", lambda client: client.insert_arrow("quarantine", table))
         self.refused += len(refused)
         log.error("%s: %d records set aside, the last because: %s", self.topic, len(refused), refused[-1].detail)
+
+
+def _nothing() -> Future[None]:
+    """A batch that is stored already."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
 
 
 _QUARANTINE = pa.schema(

@@ -8,15 +8,17 @@ that do not agree are made anew.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from connectors.clickhouse import ClickHouse
 from flows.tables import TEXT
-from operators.types import I64
+from operators.types import I64, Mask
 
 STEPS_SECS = (1, 60, 3600)
 HOUR_NS = 3_600_000_000_000
@@ -34,31 +36,54 @@ def rolled_up(samples: pa.Table) -> pa.Table:
     >>> table["step_s"].to_pylist(), table["start_ns"].to_pylist()
     ([1, 60, 3600], [61000000000, 60000000000, 0])
     """
-    samples = samples.filter(pc.is_finite(samples["value"])).unify_dictionaries()
-    device, signal = (samples[name].combine_chunks() for name in ("device", "signal"))
-    if not pa.types.is_dictionary(device.type):
-        device, signal = device.dictionary_encode(), signal.dictionary_encode()
-    ts = samples["ts_ns"].to_numpy()
-    columns = samples.select(["kp", "ko", "known_ns", "value"])
-    columns = columns.append_column("device", device.indices).append_column("signal", signal.indices)
+    samples = samples.select(_READ).filter(pc.is_finite(samples["value"])).unify_dictionaries().combine_chunks()
+    device, signal = (_coded(samples[name].combine_chunks()) for name in ("device", "signal"))
+    series = device.indices.to_numpy().astype(np.int64) * len(signal.dictionary) + signal.indices.to_numpy()
+    key = series << 8 | samples["kp"].to_numpy()
+    order = np.lexsort((samples["ts_ns"].to_numpy(), key))
+    columns = {name: samples[name].to_numpy()[order] for name in ("ko", "known_ns", "value")}
+    value = columns.pop("value")
+    columns |= {"count": np.ones(value.size, np.int64), "sum": value, "min": value, "max": value}
+    columns |= {"key": key[order], "start_ns": samples["ts_ns"].to_numpy()[order]}
     parts = []
     for step in STEPS_SECS:
-        start = pa.array(ts // (step * 1_000_000_000) * (step * 1_000_000_000), pa.int64())
-        parts.append(_grouped(columns.append_column("start_ns", start), step))
-    found = pa.concat_tables(parts).combine_chunks()
-    for name, coded in (("device", device), ("signal", signal)):
-        text = pa.DictionaryArray.from_arrays(found[name].combine_chunks().cast(pa.int32()), coded.dictionary)
-        found = found.set_column(found.column_names.index(name), name, text.cast(TEXT))
-    return found
+        columns = _grouped(columns, step)
+        parts.append({"step_s": np.full(columns["key"].size, step, np.uint16), **columns})
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    key = found.pop("key")
+    series, found["kp"] = key >> 8, (key & 255).astype(np.uint8)
+    text = {"device": (device, series // len(signal.dictionary)), "signal": (signal, series % len(signal.dictionary))}
+    names = {
+        name: pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), coded.dictionary).cast(TEXT)
+        for name, (coded, codes) in text.items()
+    }
+    return pa.table(names | found)
 
 
-def _grouped(columns: pa.Table, step: int) -> pa.Table:
-    keys = ["device", "signal", "start_ns", "kp"]
-    wanted = [("ko", "max"), ("known_ns", "max"), ("value", "count"), ("value", "sum"), ("value", "min")]
-    table = columns.group_by(keys, use_threads=False).aggregate([*wanted, ("value", "max")])
-    new = {"ko_max": "ko", "known_ns_max": "known_ns", **{f"value_{n}": n for n in ("count", "sum", "min", "max")}}
-    table = table.rename_columns([new.get(name, name) for name in table.column_names])
-    return table.append_column("step_s", pa.array(np.full(table.num_rows, step, np.uint16)))
+_READ = ["device", "signal", "ts_ns", "known_ns", "value", "kp", "ko"]
+_REDUCE = {
+    **dict.fromkeys(("ko", "known_ns", "max"), np.maximum.reduceat),
+    **dict.fromkeys(("count", "sum"), np.add.reduceat),
+    "min": np.minimum.reduceat,
+}
+
+
+def _coded(texts: pa.Array) -> pa.DictionaryArray:
+    return texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
+
+
+def _grouped(columns: Mapping[str, NDArray[Any]], step: int) -> dict[str, NDArray[Any]]:
+    """Neighbours of one series and one step of time as one row each; the columns are in order of key and start."""
+    ns = step * 1_000_000_000
+    key, start = columns["key"], columns["start_ns"] // ns * ns
+    changes: Mask = np.ones(key.size, np.bool_)
+    changes[1:] = (key[1:] != key[:-1]) | (start[1:] != start[:-1])
+    first = np.flatnonzero(changes)
+    return {
+        **{name: reduce(columns[name], first) for name, reduce in _REDUCE.items()},
+        "key": key[first],
+        "start_ns": start[first],
+    }
 
 
 _WRONG_HOURS = """

@@ -17,7 +17,8 @@ EVERY_ROWS = 50_000
 """A snapshot of a partition is due after this much arrival time or this many samples, whichever comes first: twelve
 partitions leave asof a tail of at most 600,000 rows."""
 PAUSE_SECS = 5.0
-"""A backlog holds many minutes of arrival: for these alone a partition gets a snapshot at most this often."""
+"""A backlog, or a fleet of more than 100,000 samples a second, reaches both sooner than a snapshot pays: a partition
+gets one at most this often."""
 
 _COLUMNS = (
     "snapshot_ko, snapshot_ns, twins, twin_type, device, signal, ts_ns, known_ns, value, quality, seq, kp, ko, kr"
@@ -46,9 +47,10 @@ class Snapshots:
     def due(self, kp: int, known_ns: int) -> bool:
         """Is it time, the newest stored arrival of the partition being `known_ns`?"""
         last = self._last.get(kp)
-        if last is None or self._rows.get(kp, 0) >= EVERY_ROWS:
+        if last is None:
             return True
-        return known_ns - last.ns >= EVERY_NS and time.monotonic() - self._made[kp] >= PAUSE_SECS
+        reached = self._rows.get(kp, 0) >= EVERY_ROWS or known_ns - last.ns >= EVERY_NS
+        return reached and time.monotonic() - self._made[kp] >= PAUSE_SECS
 
     def make(self, client: ClickHouse, kp: int, ko: int) -> Snapshot | None:
         """Make the snapshot of a partition at `ko`, all records below being stored; None where it has no samples."""
