@@ -17,11 +17,16 @@ ROOTS = (
     "org.apache.kafka:kafka-clients:4.1.1",  # pinned: beside other roots an older one may be chosen
     "org.slf4j:slf4j-simple:1.7.36",  # the binding that belongs to Kafka's own slf4j-api; a 2.x one logs nothing
 )
-HEAD = "# made by: python -m infra.kafka.jars --lock\n# group:artifact:version size sha256 licence (SPDX)\n"
+HEAD = "# made by: python -m {} --lock\n# group:artifact:version size sha256 licence (SPDX)\n"
 SPDX = (
     (r"\bapache\b.*\b2\b", "Apache-2.0"),
     (r"\bmit\b", "MIT"),
     (r"\bbsd.2\b", "BSD-2-Clause"),
+    (r"\b3.clause bsd\b", "BSD-3-Clause"),
+    (r"^mpl 1\.1$", "MPL-1.1"),
+    (r"^lgpl 2\.1$", "LGPL-2.1-only"),
+    (r"^gnu general public license, version 2$", "GPL-2.0-only"),
+    (r"^epl-2\.0$", "EPL-2.0"),
     (r"\bcc0\b", "CC0-1.0"),
     (r"^go license$", "BSD-3-Clause"),  # re2j: the text is that of the Go project
 )
@@ -45,10 +50,10 @@ def resolve(roots: Iterable[str] = ROOTS, *, mirror: str | None = None) -> list[
     return sorted(jars, key=lambda jar: jar.coordinate)
 
 
-def write_lock(jars: Iterable[Jar], path: Path = LOCK) -> None:
-    """Replaces the lock."""
+def write_lock(jars: Iterable[Jar], path: Path = LOCK, *, module: str = "infra.kafka.jars") -> None:
+    """Replaces a lock; `module` is the one that makes it anew."""
     lines = (f"{jar.coordinate} {jar.size} {jar.sha256} {jar.licence}\n" for jar in jars)
-    path.write_text(HEAD + "".join(lines), encoding="utf-8")
+    path.write_text(HEAD.format(module) + "".join(lines), encoding="utf-8")
 
 
 def _licence(context: MavenContext, group: str, artifact: str, version: str) -> str:

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from flows.backtest import Result, backtest, hash_tables, read_inputs
-from operators.definition_yaml import load
+from operators.definition_yaml import load, loads
 from operators.types import F64
 from tests.bench import oracle
-from tests.bench.generated import Recording, generate, write
+from tests.bench.generated import PROBE, Recording, generate, write
 
 
 def compare(result: Result, recording: Recording) -> dict[str, object]:
@@ -33,7 +33,7 @@ def compare(result: Result, recording: Recording) -> dict[str, object]:
     deviations = {
         f"windows.{name}": _deviation(windows[name].to_numpy(), expect[name].to_numpy()) for name in ("mean", "sd")
     }
-    truth = oracle.rows(samples)
+    truth = oracle.rows(samples, loads(PROBE))
     exact = ["device", "ts_ns", "skew_ns", "degraded"]
     assert rows.select(exact).equals(truth.select(exact))
     for name in ("a", "b"):

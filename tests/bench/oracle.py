@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from operators.definition import TwinType
 from operators.types import F64, I64
 from tests.bench.generated import Recording
 
 SECOND = 1_000_000_000
-EVERY, MAX_GAP = SECOND // 10, 4 * SECOND // 10
 
 
 def frame(recording: Recording) -> pl.DataFrame:
@@ -41,38 +41,47 @@ def windows(samples: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _linear(t: I64, x: F64, grid: I64) -> tuple[F64, I64]:
-    """Value between neighbours at most MAX_GAP apart, the sample itself where it lies on the grid; and the skew."""
+def _linear(t: I64, x: F64, grid: I64, max_gap: int) -> tuple[F64, I64]:
+    """Value between neighbours at most `max_gap` apart, the sample itself where it lies on the grid; and the skew."""
     after = np.searchsorted(t, grid, side="left").clip(0, t.size - 1)
     before = (np.searchsorted(t, grid, side="right") - 1).clip(0)
     exact = t[after] == grid
     span = t[after] - t[before]
-    inside = (t[before] < grid) & (grid < t[after]) & (span <= MAX_GAP)
+    inside = (t[before] < grid) & (grid < t[after]) & (span <= max_gap)
     share = np.where(inside, (grid - t[before]) / np.maximum(span, 1), 0.0)
     value = np.where(exact, x[after], np.where(inside, x[before] + share * (x[after] - x[before]), np.nan))
     skew = np.where(inside & ~exact, np.maximum(grid - t[before], t[after] - grid), 0)
     return value, skew
 
 
-def _previous(t: I64, x: F64, grid: I64) -> tuple[F64, I64]:
+def _previous(t: I64, x: F64, grid: I64, max_gap: int) -> tuple[F64, I64]:
     before = np.searchsorted(t, grid, side="right") - 1
-    near = (before >= 0) & (grid - t[before.clip(0)] <= MAX_GAP)
+    near = (before >= 0) & (grid - t[before.clip(0)] <= max_gap)
     return np.where(near, x[before.clip(0)], np.nan), np.where(near, grid - t[before.clip(0)], 0)
 
 
-def rows(samples: pl.DataFrame) -> pl.DataFrame:
-    """100 ms grid rows of the probe type, sorted by device, ts_ns."""
+def rows(samples: pl.DataFrame, twin: TwinType) -> pl.DataFrame:
+    """Aligned rows of a type of which no sample is late, sorted by device, ts_ns; null where a signal is not valid."""
+    assert twin.align is not None
+    spec, names = twin.align, [s.name for s in twin.signals]
     parts = []
     for (device,), part in samples.sort("ts").group_by("device", maintain_order=True):
         ts = part["ts"].to_numpy()
-        grid = np.arange(-(-ts[0] // EVERY) * EVERY, ts[-1] + 1, EVERY)
+        grid = np.arange(-(-ts[0] // spec.every_ns) * spec.every_ns, ts[-1] + 1, spec.every_ns)
         columns = {}
         skew = np.zeros(grid.size, np.int64)
-        for name, method in (("a", _linear), ("b", _previous)):
+        for name, linear, max_gap in zip(names, spec.linear, spec.max_gap_ns, strict=True):
             one = part.filter(pl.col("signal") == name).unique("ts", keep="last").sort("ts")
-            columns[name], distance = method(one["ts"].to_numpy(), one["value"].to_numpy(), grid)
+            if not one.height:
+                columns[name] = np.full(grid.size, np.nan)
+                continue
+            method = _linear if linear else _previous
+            columns[name], distance = method(one["ts"].to_numpy(), one["value"].to_numpy(), grid, max_gap)
             skew = np.maximum(skew, distance)
-        found = pl.DataFrame({"device": [device] * grid.size, "ts_ns": grid, **columns, "skew_ns": skew})
-        parts.append(found.filter(pl.col("a").is_not_nan() | pl.col("b").is_not_nan()))
-    table = pl.concat(parts).sort("device", "ts_ns")
-    return table.with_columns(degraded=pl.col("a").is_nan(), a=pl.col("a").fill_nan(None), b=pl.col("b").fill_nan(None))
+        valid = ~np.isnan(np.column_stack([columns[name] for name in names]))
+        degraded = ~valid[:, np.array(spec.required)].all(axis=1)
+        if spec.max_skew_ns is not None:
+            degraded |= skew > spec.max_skew_ns
+        told = {"device": [device] * grid.size, "ts_ns": grid, **columns, "skew_ns": skew, "degraded": degraded}
+        parts.append(pl.DataFrame(told).filter(valid.any(axis=1)))
+    return pl.concat(parts).sort("device", "ts_ns").with_columns(pl.col(name).fill_nan(None) for name in names)
