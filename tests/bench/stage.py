@@ -62,17 +62,23 @@ class Stage:
         times = self.broker.cpu_times()
         return float(times.user + times.system)
 
-    def create(self, topic: str) -> str:
-        """A topic with a partition per shard; records keep the times their producers give them, as some peers need."""
-        config = {"message.timestamp.type": "CreateTime", "retention.ms": "-1", "segment.bytes": str(BACKLOG_BYTES)}
+    def create(self, topic: str, *, stamped: bool = False) -> str:
+        """A topic with a partition per shard; records keep the times their producers give them, as some peers need.
+
+        Args:
+            topic: its name.
+            stamped: the broker stamps records with the time it appends them instead, as the topic `samples` does.
+        """
+        kind = "LogAppendTime" if stamped else "CreateTime"
+        config = {"message.timestamp.type": kind, "retention.ms": "-1", "segment.bytes": str(BACKLOG_BYTES)}
         new = NewTopic(topic, len(SHARDS), 1, config=config)
         self._admin.create_topics([new], operation_timeout=20)[topic].result(30)
         wait_ready(self.bootstrap, topics=[topic], timeout_secs=30)
         return topic
 
-    def output(self, job: str) -> str:
-        """A topic of its own for what one run of a job writes."""
-        return self.create(f"out-{job}-{uuid.uuid4().hex[:6]}")
+    def output(self, job: str, *, stamped: bool = False) -> str:
+        """A topic of its own for one run of a job."""
+        return self.create(f"out-{job}-{uuid.uuid4().hex[:6]}", stamped=stamped)
 
     def delete(self, topic: str) -> None:
         """Delete a topic, if it is there."""
