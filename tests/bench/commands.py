@@ -39,6 +39,9 @@ from tests.support_flow import ROOT
 from tests.support_kafka import running_broker
 
 EPOCH = timedelta(seconds=1)
+END_SECS = 20.0
+FIRST = 3
+"""Requests before the first one that counts."""
 
 
 def latencies(valves: Valves, count: int, rate_hz: float) -> list[float]:
@@ -68,8 +71,10 @@ def per_second(valves: Valves, count: int) -> float:
         request = {"id": fresh(), "device": device, "verb": "open", "issuer": "person:ann", "ts_ns": time.time_ns()}
         producer.produce(REQUESTS, msgspec.json.encode(request), device)
     assert producer.flush(60) == 0
+    give_up = time.monotonic() + AWAIT_SECS
     while len(valves.commands) < count:
         valves.read()
+        assert time.monotonic() < give_up, f"{len(valves.commands)} of {count} commands in {AWAIT_SECS:g} s"
     return count / (time.monotonic() - started)
 
 
@@ -98,18 +103,21 @@ def running(valves: Valves, kind: str) -> Iterator[None]:
     """One of the two, judging requests."""
     if kind == "flow":
         with valves.flow() as process:
-            latencies(valves, 5, 20)
+            latencies(valves, FIRST, 20)
             yield
             valves.drain(process)
         return
     command = [sys.executable, "-m", "tests.bench.commands", "--dataflow", valves.broker]
     command += [str(valves.fleet), str(valves.types)]
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}) as process:
-        try:
-            latencies(valves, 5, 20)
-            yield
-        finally:
-            process.terminate()
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        latencies(valves, FIRST, 20)
+        yield
+        process.terminate()
+        assert process.wait(END_SECS) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def measure(valves: Valves, kind: str, count: int, burst: int) -> dict[str, float]:
@@ -124,8 +132,8 @@ def measure(valves: Valves, kind: str, count: int, burst: int) -> dict[str, floa
 def main(argv: list[str]) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="twinflow bench commands", description=__doc__)
-    parser.add_argument("--count", type=int, default=300)
-    parser.add_argument("--burst", type=int, default=5000)
+    parser.add_argument("--count", type=int, default=200, help="requests one by one; the dataflow gets a tenth")
+    parser.add_argument("--burst", type=int, default=2000, help="requests at once")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--dataflow", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)

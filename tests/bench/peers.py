@@ -24,6 +24,7 @@ from tests.bench.core import REFERENCE, prepared, warm_up
 from tests.bench.job_run import ALWAYS, MORE, run_job
 from tests.bench.jobs import Absent, hashes
 from tests.bench.jvm import versions
+from tests.bench.plot import svg
 from tests.bench.stage import Stage
 from tests.bench.truth import Deviation, Truth, compare
 from tests.bench.usage import machine
@@ -76,6 +77,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--all", action="store_true", help=f"also {', '.join(MORE)}, where their packages install")
     parser.add_argument("--folder", type=Path, help="keeps broker, messages and rows; else a temporary one")
     parser.add_argument("--steps", type=int, help="at most so many runs now, with --folder; the rest next time")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="the figures as a picture too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     jobs = options.only.split(",") if options.only else [OURS, *ALWAYS, *(MORE if options.all else ())]
@@ -106,6 +108,8 @@ def main(argv: list[str]) -> int:
         "machine": machine(),
         "baselines": hashes(),
     }
+    if options.plot and any("per_s" in row for row in rows):
+        options.plot.write_text(svg(report))
     sys.stdout.write(json.dumps(report, indent=None if options.json else 2) + "\n")
     return 0
 
