@@ -60,9 +60,11 @@ def _environment() -> dict[str, str]:
 
 
 def programs(kind: str) -> dict[str, str]:
-    """Benchmarks or scenarios by name: modules of tests/<kind> that have a `main`."""
+    """Benchmarks or scenarios by name: modules of tests/<kind> whose first words are their command."""
     found = sorted((ROOT / "tests" / kind).glob("*.py"))
-    return {p.stem: f"tests.{kind}.{p.stem}" for p in found if "\ndef main(" in p.read_text()}
+    return {
+        p.stem: f"tests.{kind}.{p.stem}" for p in found if p.read_text().startswith(f'"""`twinflow {kind} {p.stem}`')
+    }
 
 
 def bench(name: str, arguments: list[str]) -> int:

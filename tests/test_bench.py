@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from xml.etree import ElementTree
 
 import polars as pl
 import pyarrow as pa
@@ -11,11 +12,17 @@ import pytest
 
 from flows.shard import Shard
 from flows.tables import anomalies_table, plain, rows_table, windows_table
+from infra.testing import programs
 from operators.frames import Frames
 from tests.bench import oracle
 from tests.bench.baselines import common
 from tests.bench.core import REFERENCE
+from tests.bench.job_run import Job, deviations
 from tests.bench.jobs import BASELINES
+from tests.bench.latency import figures
+from tests.bench.packed_blocks import ROWS
+from tests.bench.packed_blocks import check as packed_check
+from tests.bench.plot import svg
 from tests.bench.truth import SIGNALS, Deviation, Truth, compare, samples_of
 
 Tables = dict[str, pa.Table]
@@ -122,3 +129,50 @@ def test_only_what_the_watermark_has_not_passed_may_be_missing_before_the_end(fo
 def test_a_signal_of_the_type_for_every_sensor_of_the_kit() -> None:
     assert list(SIGNALS) == list(common.SENSORS)
     assert list(SIGNALS.values()) == [s.name for s in REFERENCE.signals]
+
+
+def test_what_a_job_of_others_deviates_is_counted(true: Truth) -> None:
+    job = Job(list, unit_ns=10**6)
+    told = true.windows.head(5).with_columns(sensor=pl.col("signal").str.split(".").list.first())
+    windows = [
+        b'{"k":"win","device":"%b","sensor":"%b","w":%d,"n":%d,"mean":0.5}'
+        % (row["device"].encode(), row["sensor"].encode(), row["window_start_ns"] // 10**6, row["count"])
+        for row in told.to_dicts()
+    ]
+    wrong = windows[1].replace(b'"n":', b'"n":1')
+    elsewhere = windows[2].replace(b'"device":"robot-', b'"device":"other-')
+    found = deviations([windows[0], windows[0], wrong, elsewhere, b"{}"], job, true)
+    missing = true.windows.height - 2
+    assert found["windows"] == {"right": 1, "wrong": 1, "missing": missing, "too_many": 1, "again": 1}
+    assert found["anomalies"]["missing"] == true.anomalies.height
+
+
+def test_a_spike_that_never_came_back_is_lost_and_one_told_twice_counts_once() -> None:
+    arrived = [(1_000_000, 3_000_000), (1_000_000, 9_000_000), (7, 8)]
+    found = figures(arrived, {1_000_000, 2_000_000}, 10_000.0)
+    assert (found["spikes"], found["lost"], found["p50_ms"], found["max_ms"]) == (2, 1, 2.0, 2.0)
+
+
+def test_packed_blocks_that_leave_a_window_out_are_an_error() -> None:
+    whole = pa.table({"count": [ROWS] * 4})
+    packed_check(whole, 3001)  # the first robot has four seconds, of which one is closed
+    with pytest.raises(Deviation, match="3 windows"):
+        packed_check(whole.slice(1), 3001)
+    with pytest.raises(Deviation, match="0 windows"):
+        packed_check(None, 3001)
+
+
+def test_the_picture_is_well_formed_and_names_every_job() -> None:
+    rows = [
+        {"job": job, "round": 1, "n": n, "per_s": rate, "cpu_s_per_million": cost}
+        for n in (10, 30)
+        for job, rate, cost in (("twinflow", 500_000.0, 2.0), ("<other>", 20_000.0, 40.0))
+    ]
+    texts = [node.text for node in ElementTree.fromstring(svg({"rounds": rows})).iter() if node.tag.endswith("text")]
+    assert {"twinflow, exactly once", "<other>", "500 k", "40"} <= set(texts)
+
+
+def test_the_modules_beside_the_benchmarks_are_no_benchmarks() -> None:
+    known = programs("bench")
+    assert {"backtest", "clock", "commands", "core", "latency", "live", "peers"} <= known.keys()
+    assert not {"jvm", "venvs", "oracle", "plot"} & known.keys()
