@@ -74,7 +74,7 @@ class Alert(Record, frozen=True):
     schema = (
         dict.fromkeys(("id", "device", "twin_type", "signal", "rule", "detector", "state", "severity"), _S)
         | {"ts_ns": _I, "value": _F, "limit": _F, "score": _F, "cause": _S, "ranked": _S}
-        | {"source_offset": _I, "shard": _S}
+        | {"source_offset": _I, "shard": _S, "document": _S}
     )
 
     def cells(self, key: str, raw: str) -> tuple[Cell, ...]:
@@ -84,7 +84,8 @@ class Alert(Record, frozen=True):
             rule, detector = "", rule
         names = self.id, self.device, self.twin_type, self.signal or "", rule, detector
         figures = self.ts_ns, self.value, self.limit, self.score
-        return (*names, self.state, self.severity, *figures, self.cause or "", _text(self.ranked), offset, self.shard)
+        rest = self.cause or "", _text(self.ranked), offset, self.shard, raw
+        return (*names, self.state, self.severity, *figures, *rest)
 
 
 class _Reported(msgspec.Struct, frozen=True):
@@ -176,11 +177,14 @@ class CommandRequest(Record, frozen=True):
     arguments: msgspec.Raw = _NOTHING
     reason: str | None = None
     issuer: str | None = None
-    schema = dict.fromkeys(("id", "device", "verb", "arguments", "reason", "issuer"), _S) | {"ts_ns": _I}
+    schema = dict.fromkeys(("id", "device", "verb", "arguments", "reason", "issuer"), _S) | {
+        "ts_ns": _I,
+        "document": _S,
+    }
 
     def cells(self, key: str, raw: str) -> tuple[Cell, ...]:
         words = _text(self.arguments), self.reason or "", self.issuer or ""
-        return (self.id, self.device, self.verb, *words, self.ts_ns)
+        return (self.id, self.device, self.verb, *words, self.ts_ns, raw)
 
 
 class CommandEvent(Record, frozen=True):
@@ -197,7 +201,7 @@ class CommandEvent(Record, frozen=True):
     detail: msgspec.Raw = _NOTHING
     schema = (
         dict.fromkeys(("id", "device", "verb", "arguments", "reason", "issuer", "stage", "detail"), _S)
-        | {"ts_ns": _I}
+        | {"ts_ns": _I, "document": _S}
     )  # fmt: skip
 
     def cells(self, key: str, raw: str) -> tuple[Cell, ...]:
@@ -205,7 +209,7 @@ class CommandEvent(Record, frozen=True):
         detail = _text(self.detail)
         if detail.startswith('"'):
             detail = msgspec.json.decode(detail, type=str)
-        return (self.id, self.device, self.verb, *words, detail, self.ts_ns)
+        return (self.id, self.device, self.verb, *words, detail, self.ts_ns, raw)
 
 
 class Definition(Record, frozen=True):

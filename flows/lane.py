@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from flows.revisions import Revisions
 from flows.verdict import Verdict
 from models.detectors import new_detector
 from operators.align import Align, AlignOutput
@@ -26,7 +27,7 @@ from operators.quality import Assess
 from operators.reorder import Reorder
 from operators.rules import Alert, Rules
 from operators.twin_state import TwinState
-from operators.types import I32, NO_ROWS, TICK, Batch, Mask, Outcome, Quality, State, Stateful
+from operators.types import I32, I64, NO_ROWS, TICK, Batch, Mask, Outcome, Quality, State, Stateful
 from operators.window import Window, WindowOutput
 from operators.windows import Named, NamedWindows
 
@@ -101,6 +102,7 @@ class Lane:
         self.reorder = Reorder(n, wait, idle) if in_order or self.named.in_order else None
         self.detect_ordered = Detect(twin, in_order, new_detector)
         self.episodes = [Episodes(self.detect), Episodes(self.detect), Episodes(self.detect_ordered)]
+        self._revisions = Revisions(names, self.state.revision)
 
     def push(self, batch: Batch, messages: Messages, reports: Sequence[Report]) -> LaneOutput:
         """Take the rows, messages and reports of this type from the next fetch."""
@@ -117,8 +119,8 @@ class Lane:
 
         # live: at once
         applied = rows if assessed.applied.all() else rows.take(assessed.applied)
-        changed = self.state.push(applied).device
-        changed = self._reports(reports, messages, fresh.duplicate_messages, changed)
+        states = self.state.push(applied)
+        merged = self._reports(reports, messages, fresh.duplicate_messages)
         alerts = self.rules.alerts(self.rules.push(rows), self.names)
         found = [self._samples(applied, alerts)]
 
@@ -129,6 +131,7 @@ class Lane:
         found += self._ordered(ordered, alerts)
         found += self._rows(aligned, alerts)
 
+        alerts = self._revised(alerts, applied.take(states.counted), merged) if alerts else alerts
         taken = windows.taken if aligned is None else windows.taken | aligned.taken
         for spec, out in named:
             if spec.kind != "count":  # those take nothing that is late
@@ -141,8 +144,8 @@ class Lane:
         return LaneOutput(
             twin=self.twin, names=self.names, readings=readings, late=_split(applied, late)[0], quarantined=quarantined,
             partial=calibrated.partial, windows=windows, named=named, rows=aligned, found=found, alerts=alerts,
-            changed=changed, gaps=fresh.gaps, steps=clocked.steps, rejected_records=rejected,
-            ledger=verdict.ledger(messages, outcome), state=self.state,
+            changed=_and(states.device, [r.device for r in merged]), gaps=fresh.gaps, steps=clocked.steps,
+            rejected_records=rejected, ledger=verdict.ledger(messages, outcome), state=self.state,
         )  # fmt: skip
 
     def finish(self) -> LaneOutput:
@@ -153,6 +156,7 @@ class Lane:
         aligned = self.align.finish() if self.align else None
         found = self._ordered(ordered, alerts) + self._rows(aligned, alerts)
         none = Batch.join([])
+        alerts = self._revised(alerts, none, [])
         return LaneOutput(
             twin=self.twin, names=self.names, readings=none, late=none, quarantined=none, partial=none,
             windows=windows, named=named, rows=aligned, found=found, alerts=alerts, changed=np.empty(0, np.int32),
@@ -175,29 +179,35 @@ class Lane:
         quarantined[own], uncertainty[own] = done.quarantined, done.uncertainty_ns
         return ClockOutput(batch.replace(ts=ts, quality=quality), quarantined, uncertainty, done.steps)
 
-    def _reports(self, reports: Sequence[Report], messages: Messages, duplicate: Mask, changed: I32) -> I32:
-        """Merge the documents that are no duplicates; the devices changed by them or before."""
+    def _reports(self, reports: Sequence[Report], messages: Messages, duplicate: Mask) -> list[Report]:
+        """Merge the documents that are no duplicates; those that changed something."""
         seen = set(messages.offset[duplicate].tolist())
         seqs = dict(zip(messages.offset.tolist(), messages.seq.tolist(), strict=True)) if reports else {}
-        merged = [
-            r.device
+        return [
+            r
             for r in reports
             if r.offset not in seen and self.state.report(r.device, r.document, r.ts, seqs.get(r.offset, -1))
         ]
-        if not merged:
-            return changed
-        return np.array(list(dict.fromkeys([*changed.tolist(), *merged])), np.int32)
+
+    def _revised(self, alerts: list[Alert], counted: Batch, merged: list[Report]) -> list[Alert]:
+        device, offset = np.array([(r.device, r.offset) for r in merged], np.int64).reshape(-1, 2).T
+        devices = np.concatenate([counted.series // len(self.twin.signals), device.astype(np.int32)])
+        return self._revisions.put(alerts, devices, np.concatenate([counted.offset, offset]))
 
     def _samples(self, batch: Batch, alerts: list[Alert]) -> Found:
         return self._judged(self.detect, self.episodes[0], batch, alerts)
 
     def _ordered(self, batch: Batch | None, alerts: list[Alert]) -> list[Found]:
-        return [] if batch is None else [self._judged(self.detect_ordered, self.episodes[2], batch, alerts)]
+        if batch is None or self.reorder is None:
+            return []
+        return [self._judged(self.detect_ordered, self.episodes[2], batch, alerts, self.reorder.by)]
 
-    def _judged(self, detect: Detect, episodes: Episodes, batch: Batch, alerts: list[Alert]) -> Found:
+    def _judged(
+        self, detect: Detect, episodes: Episodes, batch: Batch, alerts: list[Alert], by: I64 | None = None
+    ) -> Found:
         found = detect.on_samples(batch)
         device = np.where(batch.series == TICK, TICK, batch.series // len(self.twin.signals)).astype(np.int32)
-        alerts += episodes.push(device, batch.ts, batch.offset, found, self.names)
+        alerts += episodes.push(device, batch.ts, batch.offset, found, self.names, by)
         return Found(detect, found)
 
     def _rows(self, rows: AlignOutput | None, alerts: list[Alert]) -> list[Found]:
@@ -228,6 +238,11 @@ class Lane:
         """
         for name, core in self._stateful().items():
             core.restore({k.partition("/")[2]: v for k, v in state.items() if k.partition("/")[0] == name})
+
+
+def _and(changed: I32, more: list[int]) -> I32:
+    """Devices in order of their first change, each once."""
+    return np.array(list(dict.fromkeys([*changed.tolist(), *more])), np.int32) if more else changed
 
 
 def _split(batch: Batch, away: Mask) -> tuple[Batch, Batch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from operators.sample_rows import newest
 from operators.types import Batch
 from operators.window import WindowOutput
 
+INPUT, ALERTS, REQUESTS = "samples", "alerts", "command-requests"
 ALERT = tuple(f.name for f in fields(Alert))
 LIVE_ROWS = 4_000
 """More samples than this in one fetch are a backlog: then only the newest of each series goes out live."""
@@ -37,13 +38,28 @@ def live_records(out: ShardOutput, *, shard: str, partition: int) -> list[Record
         if len(lane.readings):
             table = samples_table(_newest(lane.readings), lane.twin, lane.names)
             records += blocks("twin-live", table, shard=shard, partition=partition, twin_type=lane.twin.name)
-        for alert in lane.alerts:
-            value = {name: getattr(alert, name) for name in ALERT} | {"twin_type": lane.twin.name, "shard": shard}
-            value["cause"] = value.pop("message")
-            records.append(document("alerts", alert.device, value, partition=partition))
-            if alert.command:
-                records.append(_request(value, partition))
+        records += decisions(lane, shard=shard, partition=partition)
     return records
+
+
+def decisions(lane: LaneOutput, *, shard: str, partition: int) -> list[Record]:
+    """Alerts, and the commands that rules ask for."""
+    records: list[Record] = []
+    for alert in lane.alerts:
+        value = alert_document(alert, lane.twin.name, shard=shard, partition=partition)
+        records.append(document(ALERTS, alert.device, value, partition=partition))
+        if alert.command:
+            records.append(_request(value, partition))
+    return records
+
+
+def alert_document(alert: Alert, twin_type: str, *, shard: str, partition: int) -> dict[str, Any]:
+    """An alert as topic alerts holds it; its lineage says in which partition its offsets lie."""
+    value = {name: getattr(alert, name) for name in ALERT} | {"twin_type": twin_type, "shard": shard}
+    value["cause"] = value.pop("message")
+    if alert.lineage is not None:
+        value["lineage"] = {"topic": INPUT, "partition": partition, **asdict(alert.lineage)}
+    return value
 
 
 def _newest(batch: Batch) -> Batch:
@@ -62,8 +78,9 @@ def _request(alert: dict[str, Any], partition: int) -> Record:
         "reason": alert["cause"],
         "issuer": f"rule:{alert['rule']}",
         "ts_ns": alert["ts_ns"],
+        "lineage": {"alert": alert["id"], **alert["lineage"]} if alert["lineage"] else None,
     }
-    return document("command-requests", alert["device"], request, partition=partition)
+    return document(REQUESTS, alert["device"], request, partition=partition)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +177,7 @@ def _dead_letters(out: Fetch, partition: int) -> list[Record]:
         value = {
             "reason": dead.reason[i],
             "detail": dead.detail[i],
-            "topic": "samples",
+            "topic": INPUT,
             "partition": partition,
             "offset": dead.offset[i],
             "arrival_ns": dead.arrival[i],

@@ -13,13 +13,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-from operators.command_records import WINDOW_NS, Answer, Asked
+from operators.command_records import NOTHING, WINDOW_NS, Answer, Asked
 from operators.errors import ContractError
 from operators.names import device_fault
 
 LONGEST = 64 << 10
 """Bytes of a request or an answer."""
 LONGEST_ID = 128
+LONGEST_LINEAGE = 2 << 10
 DEEPEST = 32
 """Levels of arrays and objects."""
 _Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -38,6 +39,7 @@ class _Request(msgspec.Struct):
     arguments: dict[str, Any] = {}
     reason: _Text = ""
     expires_ns: _Time | None = None
+    lineage: Any = None
 
 
 def read_request(key: bytes | None, value: bytes | None, *, where: str) -> Asked:
@@ -69,7 +71,19 @@ def read_request(key: bytes | None, value: bytes | None, *, where: str) -> Asked
         verb, issuer = (word if isinstance(word, str) and not _fault(word) else "" for word in _said(tree))
         return Asked(made, device, verb, issuer=issuer, fault=fault)
     expires_ns = read.ts_ns + WINDOW_NS if read.expires_ns is None else read.expires_ns
-    return Asked(made, device, read.verb, arguments, read.reason, read.issuer, read.ts_ns, expires_ns)
+    lineage = _lineage(read.lineage)
+    return Asked(made, device, read.verb, arguments, read.reason, read.issuer, read.ts_ns, expires_ns, lineage=lineage)
+
+
+def _lineage(given: object) -> msgspec.Raw:
+    """What a request says it rests on; nothing where that is no short object, for no verdict depends on it."""
+    if not isinstance(given, dict):
+        return NOTHING
+    try:
+        text = msgspec.json.encode(given)
+    except UnicodeEncodeError:
+        return NOTHING
+    return msgspec.Raw(text) if len(text) <= LONGEST_LINEAGE else NOTHING
 
 
 def read_answer(key: bytes | None, value: bytes | None, *, where: str) -> Answer:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from operators.definition import SECOND, CommandSpec
+from operators.lineage import DefinitionVersion
 
 Stage: TypeAlias = Literal[
     "requested", "authorised", "dispatched", "acknowledged", "effect", "refused", "timed_out", "failed"
@@ -49,6 +50,27 @@ ALARM_VERBS: dict[str, CommandSpec] = {
 """Verbs that every twin has; the gate carries them out itself, no device hears of them."""
 
 
+NOTHING = msgspec.Raw(b"null")
+NOWHERE = ("", -1, -1)
+
+
+class CommandLineage(msgspec.Struct, frozen=True):
+    """What a command rests on.
+
+    Attributes:
+        topic, partition, offset: of its request.
+        definition: of the twin type that the gate judged it by; null where the device has none.
+        cause: the lineage that the request brought along: of an alert where a rule asked (its id under `alert`); null
+            where a person did. Nothing of it is checked here: `twinflow explain` does.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    definition: DefinitionVersion | None
+    cause: msgspec.Raw
+
+
 class Check(msgspec.Struct, frozen=True):
     """One check of the gate. `passed` is None where it is a slot that nothing fills and nothing demands."""
 
@@ -65,6 +87,8 @@ class Asked(msgspec.Struct, frozen=True):
     Attributes:
         arguments: as JSON; b"{}" where they cannot be read.
         expires_ns: nothing is dispatched after it.
+        lineage: what it rests on, as who asked says; JSON, null where it says nothing.
+        place: topic, partition and offset of the request.
         fault: what is wrong with its form, "" where nothing is.
     """
 
@@ -77,6 +101,8 @@ class Asked(msgspec.Struct, frozen=True):
     ts_ns: int = 0
     expires_ns: int = 0
     fault: str = ""
+    lineage: msgspec.Raw = NOTHING
+    place: tuple[str, int, int] = NOWHERE
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -99,6 +125,7 @@ class Dispatch(msgspec.Struct, frozen=True):
     issuer: str
     ts_ns: int
     deadline_ns: int
+    lineage: CommandLineage | None = None
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -123,3 +150,4 @@ class Event(msgspec.Struct, frozen=True):
     expires_ns: int
     deadline_ns: int = 0
     again: bool = False
+    lineage: CommandLineage | None = None

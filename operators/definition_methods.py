@@ -16,6 +16,8 @@ On = Literal["samples", "rows"]
 class Method:
     """What a detector can look at (the first is the default), how many signals it needs, and its settings.
 
+    `version` grows when the same settings over the same rows would score otherwise.
+
     >>> METHODS["ewma_z"].on[0], METHODS["pca_residual"].defaults()["components"]
     ('samples', 0.9)
     """
@@ -23,6 +25,7 @@ class Method:
     on: tuple[On, ...]
     min_signals: int
     settings: Mapping[str, Mapping[str, Any]]
+    version: int = 1
 
     def defaults(self) -> dict[str, Any]:
         """Every setting at its default."""

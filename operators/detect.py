@@ -103,7 +103,7 @@ class Detect:
     """
 
     def __init__(self, twin_type: TwinType, specs: Sequence[DetectorSpec], new_detector: NewDetector) -> None:
-        self.signals = twin_type.signals
+        self.type, self.signals = twin_type, twin_type.signals
         self.specs = tuple(specs)
         self._columns = [np.array([twin_type.index[name] for name in s.signals], np.int32) for s in self.specs]
         self._detectors = [new_detector(s, 1 if s.on == "samples" else len(s.signals)) for s in self.specs]

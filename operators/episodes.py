@@ -26,6 +26,7 @@ from operators.episodes_kernel import (
     WIDTH,
     walk,
 )
+from operators.lineage import Lineage, Versions
 from operators.rings import plain
 from operators.rules import Alert, alert_id
 from operators.types import I32, I64, NO_TIME, State
@@ -42,16 +43,20 @@ class Episodes:
 
     def __init__(self, detect: Detect) -> None:
         self._detect = detect
+        self._versions = Versions(detect.type)
         self._clear_ns = np.array([spec.clear_after_ns for spec in detect.specs], np.int64)
         self._forget()
 
-    def push(self, device: I32, ts: I64, offset: I64, found: Anomalies, names: Sequence[str]) -> list[Alert]:
+    def push(
+        self, device: I32, ts: I64, offset: I64, found: Anomalies, names: Sequence[str], by: I64 | None = None
+    ) -> list[Alert]:
         """Events that a stretch of rows brings about, in the order of the rows that trigger them.
 
         Args:
             device, ts, offset: of the rows that were judged, in order (samples, or aligned rows).
             found: what was found in them, `found.row` being places in those columns.
             names: device names by id.
+            by: offset of the record that released each of these rows; `offset` where none had to wait.
         """
         if not device.size or not (len(found) or self._open_of.any()):
             return []
@@ -68,7 +73,7 @@ class Episodes:
             )  # fmt: skip
             count, cursor[2] = int(cursor[2]), 0
             made = zip(events[:count].tolist(), raised[:count].tolist(), strict=True)
-            told += [(event[ROW], self._told(event, level, offset, found, names)) for event, level in made]
+            told += [(event[ROW], self._told(event, level, offset, by, found, names)) for event, level in made]
         return [alert for _, alert in sorted(told, key=lambda e: (e[0], e[1].id, e[1].state))]
 
     def _forget(self) -> None:
@@ -85,16 +90,19 @@ class Episodes:
         self._level = np.concatenate((self._level, np.zeros((len(self._clear_ns), more, 2))), axis=1)
         self._open_of = np.concatenate((self._open_of, np.zeros(more, np.int64)))
 
-    def _told(self, event: list[int], level: list[float], offset: I64, found: Anomalies, names: Sequence[str]) -> Alert:
-        name, hit = names[event[DEVICE]], event[HIT]
+    def _told(
+        self, event: list[int], level: list[float], offset: I64, by: I64 | None, found: Anomalies, names: Sequence[str]
+    ) -> Alert:
+        name, hit, row = names[event[DEVICE]], event[HIT], event[ROW]
+        after = int((offset if by is None else by)[row])
         if hit >= 0:
             [cause] = self._detect.causes(found.take(np.array([hit])))
-            raised = self._alert(event, level, name, "raised", event[EVENT_SINCE], event[EVENT_OFFSET], cause)
+            raised = self._alert(event, level, name, "raised", event[EVENT_SINCE], event[EVENT_OFFSET], after, cause)
             return replace(raised, ranked=self._ranked(found, hit))
         clear = self._detect.specs[event[DETECTOR]].clear_after_ns
         message = f"No anomaly for {clear / 1e9:g} s"
-        at = int(offset[event[ROW]])
-        return self._alert(event, level, name, "returned", event[EVENT_LAST] + clear, at, message)
+        at = int(offset[row])
+        return self._alert(event, level, name, "returned", event[EVENT_LAST] + clear, at, after, message)
 
     def _ranked(self, found: Anomalies, hit: int) -> _Ranked:
         pairs = zip(found.ranked[hit].tolist(), found.share[hit].tolist(), strict=True)
@@ -102,7 +110,7 @@ class Episodes:
 
     def _alert(
         self, event: list[int], level: list[float], name: str, state: Literal["raised", "returned"], ts_ns: int,
-        offset: int, message: str,
+        offset: int, after: int, message: str,
     ) -> Alert:  # fmt: skip
         spec = self._detect.specs[event[DETECTOR]]
         value, score = level
@@ -121,6 +129,7 @@ class Episodes:
             command="",
             source="detector",
             score=score,
+            lineage=Lineage(event[EVENT_OFFSET], after, self._versions.definition, self._versions.detector(spec)),
         )
 
     def snapshot(self) -> State:

@@ -22,6 +22,7 @@ from operators.command_records import (
     Answer,
     Asked,
     Check,
+    CommandLineage,
     Dispatch,
     Event,
     Stage,
@@ -149,19 +150,19 @@ class Gate:
             return Told(dead=("gate_full", why))
         waiting = sum(self._held[i].deadline_ns >= now_ns for i in self._waiting.get(asked.device, ()))
         spec, checks = self._checks.judge(asked, now_ns, waiting=waiting, floor_ns=self._floor_ns)
-        told = Told()
-        self._tell(told, asked, "requested", now_ns, reason=asked.reason)
+        told, lineage = Told(), CommandLineage(*asked.place, self._checks.definition(asked.device), asked.lineage)
+        self._tell(told, asked, "requested", now_ns, lineage, reason=asked.reason)
         if spec is None:
-            self._tell(told, asked, "refused", now_ns, reason=_why(checks[-1]), detail=checks)
+            self._tell(told, asked, "refused", now_ns, lineage, reason=_why(checks[-1]), detail=checks)
             return told
-        self._tell(told, asked, "authorised", now_ns, detail=checks)
+        self._tell(told, asked, "authorised", now_ns, lineage, detail=checks)
         if spec.verb in ALARM_VERBS:
-            self._tell(told, asked, "effect", now_ns)
+            self._tell(told, asked, "effect", now_ns, lineage)
             return told
         deadline_ns = now_ns + spec.timeout_ns
-        self._tell(told, asked, "dispatched", now_ns, deadline_ns=deadline_ns)
+        self._tell(told, asked, "dispatched", now_ns, lineage, deadline_ns=deadline_ns)
         told.dispatches.append(
-            Dispatch(asked.id, asked.device, asked.verb, asked.arguments, asked.issuer, now_ns, deadline_ns)
+            Dispatch(asked.id, asked.device, asked.verb, asked.arguments, asked.issuer, now_ns, deadline_ns, lineage)
         )
         return told
 
@@ -230,6 +231,7 @@ class Gate:
         asked: Asked,
         stage: Stage,
         ts_ns: int,
+        lineage: CommandLineage,
         *,
         reason: str = "",
         detail: tuple[Check, ...] | None = None,
@@ -237,7 +239,7 @@ class Gate:
     ) -> None:
         event = Event(
             asked.id, asked.device, asked.verb, stage, ts_ns, asked.arguments, asked.issuer, reason, detail,
-            asked.expires_ns, deadline_ns,
+            asked.expires_ns, deadline_ns, lineage=lineage,
         )  # fmt: skip
         self._fold(event)
         told.events.append(event)

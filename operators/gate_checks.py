@@ -15,6 +15,7 @@ from jsonschema.exceptions import best_match
 
 from operators.command_records import AHEAD_NS, ALARM_VERBS, LONGEST_SHELVE_NS, WINDOW_NS, Asked, Check
 from operators.definition import SECOND, CommandSpec, TwinType
+from operators.lineage import DefinitionVersion, Versions
 
 CHECKS = (
     *("schema", "signature", "key", "deadline", "sequence", "idempotency", "role", "second_approval", "rate"),
@@ -55,6 +56,7 @@ interlocks, envelope
         required: Collection[str] = (),
     ) -> None:
         self._type_of, self._slots, self._required = type_of, dict(slots or {}), frozenset(required)
+        self._versions: dict[str, tuple[TwinType, Versions]] = {}
         self._validators: dict[tuple[str, str], Draft202012Validator] = {}
         for name in sorted({*self._slots, *self._required} - {*SLOTS}):
             raise ValueError(f"{name!r} is no slot of the gate; there are {', '.join(SLOTS)}")
@@ -85,6 +87,16 @@ interlocks, envelope
             if check.passed is False:
                 return None, tuple(done)
         return spec, tuple(done)
+
+    def definition(self, device: str) -> DefinitionVersion | None:
+        """Of the type that the commands of a device are judged by; None where it has none."""
+        twin = self._type_of(device)
+        if twin is None:
+            return None
+        known = self._versions.get(twin.name)
+        if known is None or known[0] is not twin:
+            known = self._versions[twin.name] = (twin, Versions(twin))
+        return known[1].definition
 
     def _slot(self, name: str, asked: Asked, spec: CommandSpec, now_ns: int) -> Check:
         filled = self._slots.get(name)

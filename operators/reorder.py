@@ -103,10 +103,14 @@ def _push(
     root: I64,
     nodes: Rows,
     out: I64,
+    by: I64,
 ) -> int:
-    """Take the rows already written to `held` at `nodes`; returns how many rows were released into `out`."""
-    filled = 0
+    """Take the rows already written to `held` at `nodes`; returns how many rows were released into `out`, each `by` the
+    record of which offset."""
+    filled, told, last = 0, 0, 0
     for node in nodes:
+        by[told:filled] = last
+        told, last = filled, held[node, OFFSET]
         arrival = held[node, ARRIVAL]
         if held[node, SERIES] < 0:
             _tick(w, last_arrival, devices, arrival, wait, idle_timeout)
@@ -124,6 +128,7 @@ def _push(
         _add(held, link, root, d, node)
         if moved:
             filled = _release(held, link, root, d, w[d], out, filled)
+    by[told:filled] = last
     return filled
 
 
@@ -140,6 +145,9 @@ class Reorder:
         signals: number of signals of a device.
         wait_ns: how long after a device's newest event time an older sample is still awaited.
         idle_timeout_ns: a tick moves the watermark of devices silent for so long.
+
+    Attributes:
+        by: int64[], offset of the record that released each row that `push` last returned.
 
     >>> core = Reorder(1, wait_ns=5, idle_timeout_ns=100)
     >>> core.push(Batch.of(series=0, ts=[10, 8, 15], value=0.0)).ts
@@ -163,6 +171,7 @@ class Reorder:
         self._free: I64 = np.empty(0, np.int64)  # unused rows of held: the first n_free of it
         self._n_free = 0
         self._number = 0
+        self.by: I64 = np.empty(0, np.int64)
 
     def push(self, batch: Batch) -> Batch:
         """Take rows in log order; returns the released ones in order of the rows that released them.
@@ -173,7 +182,7 @@ class Reorder:
         self._marks.hold(int(batch.series.max(initial=-1)) // self.signals + 1)
         self._root = grown(self._root, self._marks.w.size, _NONE)
         nodes = self._write(batch)
-        out = np.empty(self._free.size - self._n_free, np.int64)
+        out, by = np.empty((2, self._free.size - self._n_free), np.int64)
         filled = _push(
             self.signals,
             self._marks.wait_ns,
@@ -186,7 +195,9 @@ class Reorder:
             self._root,
             nodes,
             out,
+            by,
         )
+        self.by = by[:filled]
         self._number += n
         self._take_out(nodes[batch.series < 0])
         return self._take_out(out[:filled])
@@ -195,6 +206,7 @@ class Reorder:
         """End of input: the rest, device by device, each in order."""
         out = np.empty(self._free.size - self._n_free, np.int64)
         _release_all(self._held, self._link, self._root, self._marks.devices, out)
+        self.by = self._held[out, OFFSET]
         return self._take_out(out)
 
     def snapshot(self) -> State:

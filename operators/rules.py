@@ -11,6 +11,7 @@ import numpy as np
 
 from operators.definition import TwinType
 from operators.errors import StateError
+from operators.lineage import Lineage, Versions
 from operators.rules_kernel import ABOVE, ABSENT, BELOW, Columns, Events, Phases, Table, new_phases, run
 from operators.types import F64, I32, I64, Batch, Mask, Rows, State
 from operators.words import quantity, readable, sentence
@@ -34,6 +35,7 @@ class RuleOutput:
         value: float64[k], value of the sample; NaN for silence.
         since_ns: int64[k], when the alert was raised: with `since_offset` the key of the alert, also in its return.
         since_offset: int64[k].
+        from_offset: int64[k], first record that the event rests on, see `Lineage`.
     """
 
     row: Rows
@@ -45,6 +47,7 @@ class RuleOutput:
     value: F64
     since_ns: I64
     since_offset: I64
+    from_offset: I64
 
     def __len__(self) -> int:
         return int(self.row.size)
@@ -69,6 +72,7 @@ class Alert:
     source: Literal["rule", "detector"] = "rule"
     score: float = float("nan")  # of a detector, over `limit`
     ranked: tuple[tuple[str, float], ...] = ()  # of a detector: signals and their shares in the score
+    lineage: Lineage | None = None
 
 
 class Rules:
@@ -92,6 +96,7 @@ class Rules:
 
     def __init__(self, twin_type: TwinType) -> None:
         self.type, self.specs = twin_type, twin_type.rules
+        self._versions = Versions(twin_type)
         signal = np.array([twin_type.index[r.signal] for r in self.specs], np.int64)
         order = np.argsort(signal, kind="stable")
         self._table = Table(
@@ -141,6 +146,9 @@ class Rules:
             limit=spec.limit,
             message=self._message(int(out.rule[i]), raised, float(out.value[i])),
             command=spec.command if raised else "",
+            lineage=Lineage(
+                int(out.from_offset[i]), int(out.offset[i]), self._versions.definition, self._versions.rule(spec)
+            ),
         )
 
     def _message(self, rule: int, raised: bool, value: float) -> str:
@@ -200,7 +208,7 @@ def alert_id(rule: str, device: str, since_ns: int, since_offset: int) -> str:
 
 
 def _events(room: int) -> Events:
-    i64 = np.zeros((5, room), np.int64)
+    i64 = np.zeros((6, room), np.int64)
     return Events(
         row=i64[0].astype(np.intp),
         rule=np.zeros(room, np.int32),
@@ -211,4 +219,5 @@ def _events(room: int) -> Events:
         value=np.zeros(room),
         since_ns=i64[3],
         since_offset=i64[4],
+        from_offset=i64[5],
     )

@@ -34,7 +34,8 @@ class Phases(NamedTuple):
     Attributes:
         seen: bool[d], the device has had a row.
         phase: uint8, NORMAL, PENDING or RAISED.
-        since, since_offset: int64, first sample of the pending run; once raised the key of the alert.
+        since, since_offset: int64, first sample of the pending run, or the last one before a silence; once raised the
+            key of the alert.
         newest: int64, newest event time of the signal, NO_TIME before the first.
         arrival: int64, last arrival of the signal, or the device's first one where it never came.
     """
@@ -70,6 +71,7 @@ class Events(NamedTuple):
     value: F64
     since_ns: I64
     since_offset: I64
+    from_offset: I64
 
 
 def new_phases(devices: int, rules: int) -> Phases:
@@ -103,6 +105,7 @@ def run(t: Table, s: Phases, devices: int, x: Columns, start: int, worst: int, o
             for r in t.absent:
                 s.arrival[dev, r] = x.arrival[i]
                 s.newest[dev, r] = x.ts[i]
+                s.since_offset[dev, r] = x.offset[i]
         k = _silence(t, s, x, i, dev, out, k)
         if np.isnan(x.value[i]) or x.quality[i] & _NO_READING:
             continue
@@ -121,10 +124,11 @@ def run(t: Table, s: Phases, devices: int, x: Columns, start: int, worst: int, o
 def _silence(t: Table, s: Phases, x: Columns, i: int, dev: int, out: Events, k: int) -> int:
     for r in t.absent:
         if s.phase[dev, r] != RAISED and x.arrival[i] - s.arrival[dev, r] >= t.hold_ns[r]:
+            first = s.since_offset[dev, r]
             s.phase[dev, r] = RAISED
             s.since[dev, r] = s.newest[dev, r] + t.hold_ns[r]
             s.since_offset[dev, r] = x.offset[i]
-            k = _write(s, x, i, dev, r, True, s.since[dev, r], np.nan, out, k)
+            k = _write(s, x, i, dev, r, True, s.since[dev, r], np.nan, first, out, k)
     return k
 
 
@@ -134,7 +138,8 @@ def _present(s: Phases, x: Columns, i: int, dev: int, r: int, out: Events, k: in
     s.newest[dev, r] = max(s.newest[dev, r], x.ts[i])
     if s.phase[dev, r] == RAISED:
         s.phase[dev, r] = NORMAL
-        return _write(s, x, i, dev, r, False, x.ts[i], x.value[i], out, k)
+        k = _write(s, x, i, dev, r, False, x.ts[i], x.value[i], s.since_offset[dev, r], out, k)
+    s.since_offset[dev, r] = x.offset[i]
     return k
 
 
@@ -145,26 +150,28 @@ def _limit(t: Table, s: Phases, x: Columns, i: int, dev: int, r: int, out: Event
     if s.phase[dev, r] == RAISED:
         if sign * x.value[i] <= sign * t.limit[r] - t.hysteresis[r]:
             s.phase[dev, r] = NORMAL
-            return _write(s, x, i, dev, r, False, x.ts[i], x.value[i], out, k)
+            return _write(s, x, i, dev, r, False, x.ts[i], x.value[i], s.since_offset[dev, r], out, k)
         return k
     if not beyond > 0.0:
         s.phase[dev, r] = NORMAL
         return k
     if s.phase[dev, r] == NORMAL:
         s.phase[dev, r] = PENDING
-        s.since[dev, r] = x.ts[i]
+        s.since[dev, r], s.since_offset[dev, r] = x.ts[i], x.offset[i]
     if x.ts[i] - s.since[dev, r] >= t.hold_ns[r]:
+        first = s.since_offset[dev, r]
         s.phase[dev, r] = RAISED
         s.since[dev, r], s.since_offset[dev, r] = x.ts[i], x.offset[i]
-        return _write(s, x, i, dev, r, True, x.ts[i], x.value[i], out, k)
+        return _write(s, x, i, dev, r, True, x.ts[i], x.value[i], first, out, k)
     return k
 
 
 @part
 def _write(
-    s: Phases, x: Columns, i: int, dev: int, r: int, up: bool, ts: int, value: float, out: Events, k: int
+    s: Phases, x: Columns, i: int, dev: int, r: int, up: bool, ts: int, value: float, first: int, out: Events, k: int
 ) -> int:
     out.row[k], out.rule[k], out.device[k], out.raised[k] = i, r, dev, up
     out.ts_ns[k], out.offset[k], out.value[k] = ts, x.offset[i], value
     out.since_ns[k], out.since_offset[k] = s.since[dev, r], s.since_offset[dev, r]
+    out.from_offset[k] = first
     return k + 1

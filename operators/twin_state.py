@@ -41,11 +41,13 @@ class StateOutput:
         device: int32[m], devices with any change, in order of their first one in the push.
         revision: int64[m], their revisions after the push.
         applied: bool[rows pushed], the sample became the reported value when it came; False for ticks.
+        counted: bool[rows pushed], the row raised the revision of its device by one.
     """
 
     device: I32
     revision: I64
     applied: Mask
+    counted: Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class TwinState:
 
     def push(self, batch: Batch) -> StateOutput:
         """Apply samples in log order."""
-        applied = np.zeros(len(batch), np.bool_)
+        applied, counted = np.zeros((2, len(batch)), np.bool_)
         if len(batch):
             self._hold(int(batch.series.max()) // self.signals + 1)
         changed = np.zeros(self.devices, np.bool_)
@@ -137,11 +139,11 @@ class TwinState:
         rest = plain(batch.quality), plain(batch.seq)
         while not _apply(
             self._lane, self.type.lookback_ns, self._latest, self._value, self._quality, self._revision,
-            self._velocity, *self._rings, *columns, *rest, applied, changed, order, cursor,
+            self._velocity, *self._rings, *columns, *rest, applied, counted, changed, order, cursor,
         ):  # fmt: skip
             self._rings = more_slots(self._rings)
         device = order[: cursor[1]].copy()
-        return StateOutput(device, self._revision[device], applied)
+        return StateOutput(device, self._revision[device], applied, counted)
 
     def desire(self, device: int, signal: str, value: float | None, at_ns: int) -> bool:
         """Set what a value should be (None: no wish any more); False where a newer wish is there.
@@ -166,6 +168,10 @@ class TwinState:
         self._revision[device] += 1
         return True
 
+    def revision(self, device: int) -> int:
+        """Of one device; 0 where it was never seen."""
+        return int(self._revision[device]) if device < self.devices else 0
+
     def delta(self, device: int) -> dict[str, float | None]:
         """Desired minus reported, by signal, where they differ; None where nothing is reported yet."""
         if device >= self.devices:
@@ -179,7 +185,7 @@ class TwinState:
         seen = device < self.devices
         return {
             "device": device,
-            "revision": int(self._revision[device]) if seen else 0,
+            "revision": self.revision(device),
             "reported": self._reported(device) if seen else {},
             "derived": {"velocity": self._velocities(device) if seen else {}},
             "desired": self._wishes(device) if seen else {},
@@ -268,7 +274,7 @@ def _apply(
     lane: I64, lookback: int, latest: I64, reported: F64, flags: U8, revision: I64, velocity: F64,
     key: I64, value: F64, block: I64, free: I64,
     series: I32, ts: I64, arrival: I64, x: F64, quality: U8, seq: I64,
-    applied: Mask, changed: Mask, order: I32, cursor: I64,
+    applied: Mask, counted: Mask, changed: Mask, order: I32, cursor: I64,
 ) -> bool:  # fmt: skip
     """Goes on at row cursor[0], having listed cursor[1] devices; False when the arena has no room."""
     n, moving = reported.shape[1], velocity.shape[1]
@@ -295,6 +301,7 @@ def _apply(
             applied[row] = True
         if new or moved:
             revision[d] += 1
+            counted[row] = True
             if not changed[d]:
                 changed[d] = True
                 order[cursor[1]] = d

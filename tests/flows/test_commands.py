@@ -46,7 +46,9 @@ def test_a_request_is_dispatched_acknowledged_and_takes_effect(valves: Valves) -
         "issuer": "person:ann",
         "ts_ns": told["ts_ns"],
         "deadline_ns": told["ts_ns"] + 60_000_000_000,
+        "lineage": told["lineage"],
     }
+    assert (sent["lineage"]["topic"], sent["lineage"]["cause"]) == ("command-requests", None)
     valves.answer(command, device, "accepted")
     valves.await_stage(command, "acknowledged")
     valves.answer(command, device, "done", "half open")
