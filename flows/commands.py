@@ -16,11 +16,13 @@ import time
 from collections.abc import Collection, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from connectors.kafka_commit import Record, Transactions
 from connectors.kafka_records import Got, RecordReader, read_back, starts_of
 from connectors.kafka_wait import wait_for_topic
 from connectors.stop_signal import set_on_signals
+from flows.definition_archive import DefinitionArchive
 from flows.documents import document, raw_text
 from flows.health import serve
 from flows.settings import FlowSettings, SettingError
@@ -62,6 +64,7 @@ class CommandFlow:
 
     def __init__(self, settings: FlowSettings, required: Collection[str] = ()) -> None:
         fleet = load_fleet(settings.fleet, settings.types)
+        DefinitionArchive(settings.definitions).keep(fleet)
         try:
             self.gate = Gate(fleet.type_of, required=required)
         except ValueError as error:
@@ -130,7 +133,8 @@ class CommandFlow:
         try:
             if got.topic == REQUESTS:
                 self.counts["requests"] += 1
-                told = self.gate.request(read_request(got.key, got.value, where=where), now_ns)
+                asked = read_request(got.key, got.value, where=where)
+                told = self.gate.request(replace(asked, place=(got.topic, got.partition, got.offset)), now_ns)
             else:
                 self.counts["answers"] += 1
                 told = self.gate.answer(read_answer(got.key, got.value, where=where), got.arrival_ns)

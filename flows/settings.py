@@ -43,6 +43,11 @@ class FlowSettings:
     processes: int = 1
 
     @property
+    def definitions(self) -> Path:
+        """Where every set of definitions is kept that a flow of this data folder ran with."""
+        return self.state.parent / "definitions"
+
+    @property
     def partitions(self) -> list[int]:
         """Partitions of this process: spread evenly, the same ones for the same number of processes."""
         return list(range(self.process, len(SHARDS), self.processes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,14 @@ class Shard:
     def roster(self) -> Roster:
         """The devices met, by type."""
         return self._decoder.roster
+
+    def twin(self, name: str) -> dict[str, Any] | None:
+        """All about one device as plain JSON values, with its type; None where it was never met."""
+        place = self.roster.place(name)
+        if place is None:
+            return None
+        lane = self._lanes[place[0]]
+        return {**lane.state.read(place[1]), "device": name, "twin_type": lane.twin.name}
 
     def push(self, frames: Frames) -> ShardOutput:
         """Take the next fetch of the partition."""

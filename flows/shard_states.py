@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from connectors.shards import SHARDS
-from flows.shard import Shard
+from flows.checkpoints import Checkpoints
+from flows.shard import Shard, ShardOutput
 from operators.definition import TwinType
+from operators.frames import Frames
 from operators.state_log import StateLog
 from operators.types import State
 
@@ -29,29 +31,41 @@ def offset_of(state: State) -> int:
 
 
 class KeptShard:
-    """A core and its log.
+    """A core, its log, and its checkpoints.
 
     Args:
         folder: of the logs.
         partition: whose shard it is.
         committed: offset up to which its results were delivered, None before the first commit.
+        checkpoints: the states of this shard that are kept along its input.
+        definitions: hash of the set that `type_of` answers from (flows.definition_archive).
 
     Attributes:
         resume: offset to read from, None where there is no state.
     """
 
     def __init__(
-        self, type_of: Callable[[str], TwinType | None], folder: Path, partition: int, committed: int | None
+        self,
+        type_of: Callable[[str], TwinType | None],
+        folder: Path,
+        partition: int,
+        committed: int | None,
+        *,
+        checkpoints: Checkpoints,
+        definitions: str,
     ) -> None:
         name = SHARDS[partition]
         self.core = Shard(type_of)
         self._log = StateLog(folder, name)
         self._mark = folder / f"{name}.{RESET}"
+        self._checkpoints, self._definitions = checkpoints, definitions
         restored = self._log.restore(lambda state: offset_of(state) <= (committed or 0))
         self.resume: int | None = None
+        self._begun = False
         if restored.state is not None:
             self.core.restore(restored.state)
             self.resume = offset_of(restored.state)
+            self._go_on(restored.state, self.resume)
         if restored.damaged and (self.resume or 0) < (committed or 0):
             log.error("%s; the state goes back to offset %s and is rebuilt from there", restored.damaged, self.resume)
 
@@ -60,10 +74,30 @@ class KeptShard:
         """Whether a person gave the state up."""
         return self._mark.exists()
 
+    def push(self, frames: Frames) -> ShardOutput:
+        """Take the next fetch; what lies before the very first one is the first checkpoint."""
+        if not self._begun:
+            empty = self.core.snapshot()
+            out = self.core.push(frames)
+            self._go_on(empty, out.from_offset)
+            return out
+        return self.core.push(frames)
+
     def append(self) -> None:
         """Log the state as it is now."""
-        self._log.append(self.core.snapshot())
+        state = self.core.snapshot()
+        self._log.append(state)
+        if self._begun:
+            self._checkpoints.note(state, offset_of(state), self._definitions)
         self._mark.unlink(missing_ok=True)
+
+    def _go_on(self, state: State, offset: int) -> None:
+        """From this offset on the shard lives on: checkpoints behind it are of another life."""
+        self._begun = True
+        self._checkpoints.cut(offset)
+        known = self._checkpoints.listed()
+        if not known or known[-1].definitions != self._definitions:
+            self._checkpoints.keep(state, offset, self._definitions)
 
 
 def give_up(folder: Path, shards: Sequence[str] = SHARDS) -> None:

@@ -25,7 +25,7 @@ class FlowRuns(TwinflowError):
 
 
 class StateFolder:
-    """TWINFLOW_DATA/state/<flow>: `shards/` (state logs), `locks/` (who works on a shard), accepted losses.
+    """TWINFLOW_DATA/state/<flow>: `shards/` (state logs), `checkpoints/`, `locks/` (one process each), accepted losses.
 
     >>> import tempfile
     >>> state = StateFolder(Path(tempfile.mkdtemp()) / "telemetry")
@@ -37,6 +37,7 @@ class StateFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.shards, self.locks = folder, folder / "shards", folder / "locks"
+        self.checkpoints = folder / "checkpoints"
 
     @contextmanager
     def owned(self, shards: Sequence[str] = SHARDS) -> Iterator[None]:
@@ -82,5 +83,6 @@ class StateFolder:
             shutil.rmtree(gone, ignore_errors=True)
             self.shards.rename(gone)
             shutil.rmtree(gone)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
         give_up(self.shards)
         (self.folder / LOSSES).unlink(missing_ok=True)

@@ -22,6 +22,8 @@ from connectors.kafka_flow import CommittedSink, LiveSink, ShardSource, Worker
 from connectors.kafka_wait import wait_for_topic
 from connectors.shards import SHARDS
 from connectors.stop_signal import set_on_signals
+from flows.checkpoints import Checkpoints
+from flows.definition_archive import DefinitionArchive
 from flows.health import serve
 from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
@@ -55,7 +57,7 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, None]):
         partition, shard = frames.partition, SHARDS[frames.partition]
         if self._kept is None:
             self._kept = self._worker.kept[partition]
-        out = self._kept.core.push(frames)
+        out = self._kept.push(frames)
         self._states.note(out)
         live = live_records(out, shard=shard, partition=partition)
         if frames.end_offset <= (self._worker.committed.get(partition) or 0):  # replayed to rebuild state
@@ -94,13 +96,17 @@ class TelemetryWorker(Worker):
         self.turned = 0.0
         self.records = 0
         self.kept: dict[int, KeptShard] = {}
-        self._folder, self._type_of, self._losses = state.shards, fleet.type_of, state.accepted_losses()
+        self._state, self._type_of, self._losses = state, fleet.type_of, state.accepted_losses()
+        self._definitions = DefinitionArchive(settings.definitions).keep(fleet)
 
     def prepare(self) -> None:
         """Fence older copies, then load states."""
         self.fence(self.partitions)
         for p in self.partitions:
-            self.kept[p] = KeptShard(self._type_of, self._folder, p, self.committed[p])
+            self.kept[p] = KeptShard(
+                self._type_of, self._state.shards, p, self.committed[p],
+                checkpoints=Checkpoints(self._state.checkpoints, SHARDS[p]), definitions=self._definitions,
+            )  # fmt: skip
 
     def add(self, partition: int, _resume: int | None) -> None:
         """As `Worker.add`, at the offset of the state."""

@@ -185,6 +185,49 @@ def flow(
     return cli_flow.flow(folders, settings, wish)
 
 
+@app.command(hidden=True, epilog="Example: twinflow explain --sample 100 --seed 1 --reexecute --json")
+def explain(
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="Of an alert or a command.")] = None,
+    reexecute: Annotated[bool, typer.Option("--reexecute", help="Work it out again; exit 1 where it differs.")] = False,
+    sample: Annotated[int, typer.Option("--sample", min=0, metavar="N", help="Instead of ID: N alerts again.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Which alerts the sample takes.")] = 0,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    assign: SetOption = None,
+) -> int:
+    """Why an alert or a command came about, down to the records."""
+    folders, settings = _load(data, config, assign)
+    _use_kernels(folders)
+    from infra import cli_explain
+
+    wish = cli_explain.Wish(name, reexecute, sample, seed)
+    return cli_explain.explain(folders, settings, wish, as_json=as_json)
+
+
+@app.command("replay-log", hidden=True, epilog="Example: twinflow replay-log --from T0 --to T1 --diff")
+def replay_log(
+    start: Annotated[str, typer.Option("--from", metavar="T0", help="Arrival: RFC 3339 with zone, or ns since 1970.")],
+    end: Annotated[str, typer.Option("--to", metavar="T1", help="Up to here, exclusive.")],
+    flow: Annotated[str, typer.Option("--flow", metavar="NAME", help="telemetry")] = "telemetry",
+    definition: Annotated[
+        Path | None, typer.Option("--definition", metavar="TYPE.yaml", help="Instead of then.")
+    ] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Beside what was decided then.")] = False,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    assign: SetOption = None,
+) -> int:
+    """The recorded samples again, with the definitions of then or another."""
+    folders, settings = _load(data, config, assign)
+    _use_kernels(folders)
+    from infra import cli_replay_log
+
+    wish = cli_replay_log.Wish(start, end, flow, definition, diff)
+    return cli_replay_log.replay_log(folders, settings, wish, as_json=as_json)
+
+
 @app.command(hidden=True, epilog="Example: twinflow savepoint before-upgrade")
 def savepoint(
     name: Annotated[str | None, typer.Argument(help="Of the savepoint; all are listed when left out.")] = None,
@@ -313,6 +356,15 @@ def _load(data: Path | None, config: Path | None, assign: list[str] | None) -> t
     named = config or (Path(os.environ["TWINFLOW_CONFIG"]) if os.environ.get("TWINFLOW_CONFIG") else None)
     settings = Settings.load(file=named or folders.config, flags=assign or (), must_exist=named is not None)
     return folders, settings
+
+
+def _use_kernels(folders: Folders) -> None:
+    """Compiled code is kept where the flows keep theirs; to be said before any of it is loaded."""
+    import os
+
+    from infra import kernels
+
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(kernels.folder(folders.cache)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
