@@ -197,6 +197,7 @@ def _ledger(fetches: Sequence[Fetch], shard: str, partition: int) -> Record:
         "from_offset": fetches[0].from_offset,
         "end_offset": fetches[-1].end_offset,
         "skipped": sum(f.skipped for f in fetches),
+        "incomplete_groups": sum(x.rows.incomplete.size for f in fetches for x in f.lanes if x.rows is not None),
         "ledger": sum((f.ledger for f in fetches), Ledger()).to_dict(),
     }
     return document("ledger", shard, value, partition=partition)

@@ -1,4 +1,4 @@
-"""Samples at their own rates become rows on one time grid per device: previous value or linear, with validity."""
+"""Samples at their own rates become rows of one instant each: on a grid, at a leader's samples, or by groups."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from operators.align_group import INCOMPLETE, _finish_groups, _push_groups
 from operators.align_kernels import (
     ARENA_FULL,
     DEGRADED,
@@ -44,6 +45,7 @@ class AlignOutput:
         offset: int64[m], offset of the row that released it; after `finish` of the last row pushed.
         taken: bool[rows pushed], False where the sample is older than the last released instant of its device, and
             for ticks.
+        incomplete: int32[], device of each group that lacked a member, so that it made no row.
     """
 
     device: I32
@@ -54,6 +56,7 @@ class AlignOutput:
     degraded: Mask
     offset: I64
     taken: Mask
+    incomplete: I32
 
     def __len__(self) -> int:
         return int(self.ts_ns.size)
@@ -69,8 +72,17 @@ class Align:
     order per device, once W > g and for each linear signal W has passed its next sample or W >= g + max_gap; never
     one after the device's newest sample. Memory: two samples per signal and grid step within wait + max_gap.
 
+    An orientation (`spec.turns`) goes by slerp between the neighbours of a linear value, along the shorter arc, and
+    comes out normalised; a sample at g is taken as it is. All four are valid or none.
+
+    With a leader the instants are its samples instead, all else alike; memory is all samples within wait + max_gap.
+
+    With `group_ns` a row is a group of samples close together, one of each required signal (the members): the first
+    sample of a member that is in no group yet opens [t0, t0 + group), each member gives its latest sample there, the
+    latest of all is the instant. It leaves when W has passed its end. Without all members it is dropped, and counted.
+
     Args:
-        spec: grid and method per signal, of n entries each.
+        spec: instants, and method per signal, of n entries each.
         wait_ns: W = newest event time of the device - wait_ns.
         idle_timeout_ns: silence after which a tick moves W (see `operators.watermark`).
 
@@ -87,6 +99,8 @@ class Align:
         self.spec = spec
         self.signals = n = len(spec.linear)
         self._grid = np.array([spec.linear, spec.max_gap_ns, spec.required], np.int64).T.copy()
+        self._member = np.array(spec.required, np.bool_)
+        self._turns = np.array(spec.turns, np.int64)
         self._max_skew = -1 if spec.max_skew_ns is None else spec.max_skew_ns
         self._marks = Watermarks(wait_ns, idle_timeout_ns)
         room = max(64, min(8192, 2**20 // n))
@@ -118,8 +132,14 @@ class Align:
         value, seq, offset = plain(batch.value), plain(batch.seq), plain(batch.offset)
 
         def go_on(cursor: I64) -> int:
+            if self.spec.group_ns:
+                return _push_groups(
+                    self._member, self.spec.group_ns, self._max_skew,
+                    marks.w, marks.last_arrival, marks.wait_ns, marks.idle_timeout_ns, marks.devices,
+                    self._lane, *self._rings, series, ts, arrival, value, seq, offset, taken, *self._rows, cursor,
+                )  # fmt: skip
             return _push(
-                self._grid, self.spec.every_ns, self._max_skew,
+                self._grid, self._turns, self.spec.leader, self.spec.every_ns, self._max_skew,
                 marks.w, marks.last_arrival, marks.wait_ns, marks.idle_timeout_ns, marks.devices,
                 self._lane, *self._rings, series, ts, arrival, value, seq, offset, taken, *self._rows, cursor,
             )  # fmt: skip
@@ -131,8 +151,14 @@ class Align:
         marks, rings = self._marks, self._rings
 
         def go_on(cursor: I64) -> int:
+            if self.spec.group_ns:
+                return _finish_groups(
+                    self._member, self.spec.group_ns, self._max_skew, marks.w, self._lane, rings.key, rings.value,
+                    rings.block, marks.devices, self._offset, *self._rows, cursor,
+                )  # fmt: skip
             return _finish(
-                self._grid, self.spec.every_ns, self._max_skew, marks.w, self._lane, rings.key, rings.value,
+                self._grid, self._turns, self.spec.leader, self.spec.every_ns, self._max_skew, marks.w, self._lane,
+                rings.key, rings.value,
                 rings.block, marks.devices, self._offset, *self._rows, cursor,
             )  # fmt: skip
 
@@ -157,6 +183,10 @@ class Align:
     def _output(self, parts: list[_Rows], taken: Mask) -> AlignOutput:
         empty = tuple(column[:0] for column in self._rows)
         head, value, valid = map(np.concatenate, zip(empty, *parts, strict=True))
+        dropped = head[:, DEGRADED] == INCOMPLETE
+        incomplete = head[dropped, DEVICE].astype(np.int32)
+        if incomplete.size:
+            head, value, valid = head[~dropped], value[~dropped], valid[~dropped]
         return AlignOutput(
             device=head[:, DEVICE].astype(np.int32),
             ts_ns=head[:, INSTANT].copy(),
@@ -166,6 +196,7 @@ class Align:
             degraded=head[:, DEGRADED] != 0,
             offset=head[:, OFFSET].copy(),
             taken=taken,
+            incomplete=incomplete,
         )
 
     def snapshot(self) -> State:

@@ -138,13 +138,24 @@ def waves(low_hz: float, high_hz: float, length_ns: int) -> range:
 
 @dataclass(frozen=True)
 class AlignSpec:
-    """Grid of aligned rows. `linear[i]`: signal i is interpolated, else its previous sample holds. Times in ns."""
+    """Aligned rows: on a grid of `every_ns`, at the samples of `leader` where it is no -1, or by groups. Times in ns.
+
+    Attributes:
+        every_ns: step of the grid; 1 with a leader or groups.
+        linear: signal i is interpolated, else its previous sample holds.
+        leader: index of a signal.
+        group_ns: length of a group, 0 for none; `required` are its members.
+        turns: first signal of each orientation that is interpolated by slerp; its four are linear as well.
+    """
 
     every_ns: int
     linear: tuple[bool, ...]
     max_gap_ns: tuple[int, ...]
     required: tuple[bool, ...]
     max_skew_ns: int | None = None
+    leader: int = -1
+    group_ns: int = 0
+    turns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -153,15 +153,20 @@ def _window(w: NamedWindow) -> dict[str, Any]:
 
 def _align(t: TwinType, align: AlignSpec) -> dict[str, Any]:
     names = [signal.name for signal in t.signals]
-    document: dict[str, Any] = {
-        "every": _ns(align.every_ns),
+    required = [name for name, needed in zip(names, align.required, strict=True) if needed]
+    skew = {} if align.max_skew_ns is None else {"max_skew": _ns(align.max_skew_ns)}
+    if align.group_ns:
+        return {"group": _ns(align.group_ns), "required": required, **skew}
+    method = ["linear" if linear else "previous" for linear in align.linear]
+    for q in align.turns:
+        method[q : q + 4] = ["slerp"] * 4
+    document: dict[str, Any] = {"every": _ns(align.every_ns)} if align.leader < 0 else {"leader": names[align.leader]}
+    document |= {
         "max_gap": {name: _ns(gap) for name, gap in zip(names, align.max_gap_ns, strict=True)},
-        "method": {name: "linear" if linear else "previous" for name, linear in zip(names, align.linear, strict=True)},
-        "required": [name for name, required in zip(names, align.required, strict=True) if required],
+        "method": dict(zip(names, method, strict=True)),
+        "required": required,
     }
-    if align.max_skew_ns is not None:
-        document["max_skew"] = _ns(align.max_skew_ns)
-    return document
+    return document | skew
 
 
 def _calibrations(calibrations: tuple[Calibration, ...]) -> dict[str, Any]:

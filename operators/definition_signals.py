@@ -30,7 +30,9 @@ class Names:
     def __init__(self, signals: Iterable[Signal], vectors: Iterable[Vector]) -> None:
         self.scalars = tuple(signal.name for signal in signals)
         self._parts: dict[str, tuple[str, ...]] = {name: (name,) for name in self.scalars}
-        self.vectors = {v.name: tuple(f"{v.name}.{i}" for i in range(v.length)) for v in vectors}
+        declared = tuple(vectors)
+        self.vectors = {v.name: tuple(f"{v.name}.{i}" for i in range(v.length)) for v in declared}
+        self.quaternions = tuple(v.name for v in declared if v.unit_norm)
 
     def expand(self, name: str) -> tuple[str, ...] | None:
         """The signals behind a name; None for an unknown one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from connectors.kafka_commit import Record
 from flows.publish import Fetch, live_records, settled_records
 from flows.shard import Shard
+from operators.definition_yaml import loads
 from operators.frames import Frames
 from operators.ledger import Ledger
 from operators.state_log import StateLog, anything
@@ -113,3 +115,15 @@ def test_a_header_that_says_the_clock_is_trusted_is_believed_over_the_type() -> 
     corrected, believed = pump.readings.ts.tolist()
     assert abs(corrected - 1_700_000_000 * 10**9) < 10**9
     assert believed == 1_700_003_600 * 10**9
+
+
+def test_groups_that_lack_a_member_are_counted_in_the_record_of_the_ledger() -> None:
+    twin = loads("{twin_type: g, version: 1, signals: {a: {}, b: {}}, window: {lateness: 0}, align: {group: 1s}}")
+    shard = Shard(lambda _device: twin)
+    sent = [(0, {"a": 1.0, "b": 2.0}), (10, {"a": 1.0}), (20, {"b": 1.0}), (30, {"a": 1.0})]
+    lines = [json.dumps({"device": "d", "ts": 1_700_000_000 + t, "signals": x}).encode() for t, x in sent]
+    out = shard.push(Frames.of(lines))
+    (record,) = (r for r in settled_records("00bg", 0, [Fetch.of(out)]) if r.topic == "ledger")
+    assert json.loads(record.value or b"")["incomplete_groups"] == 2
+    assert out.lanes[0].rows is not None
+    assert out.lanes[0].rows.value.tolist() == [[1.0, 2.0]]

@@ -55,7 +55,8 @@ def whole(batch: Batch, spec: AlignSpec) -> list[Row]:
     for device, signals in sorted(devices.items()):
         times = [t for samples in signals for t in samples]
         first = -(-min(times) // spec.every_ns) * spec.every_ns
-        rows += filter(None, (row_at(signals, g, spec, device) for g in range(first, max(times) + 1, spec.every_ns)))
+        instants = range(first, max(times) + 1, spec.every_ns) if spec.leader < 0 else sorted(signals[spec.leader])
+        rows += filter(None, (row_at(signals, g, spec, device) for g in instants))
     return rows
 
 
@@ -88,6 +89,8 @@ def row_by_row(batch: Batch, spec: AlignSpec, wait: int, idle: int) -> tuple[lis
         twin = twins[device]
         while True:
             g = -(-min(twin.times) // every) * every if twin.released is None else twin.released + every
+            if spec.leader >= 0:
+                g = min((t for t in twin.signals[spec.leader] if t >= g), default=2**62)
             if not may_release(twin, g):
                 return
             twin.released = g
@@ -111,3 +114,46 @@ def row_by_row(batch: Batch, spec: AlignSpec, wait: int, idle: int) -> tuple[lis
             put(twin.signals[series % n], ts, seq, value)
             release(series // n, row)
     return out, taken
+
+
+def groups(batch: Batch, spec: AlignSpec, wait: int, idle: int) -> tuple[list[tuple[int, Row]], list[int]]:
+    """((releasing row, row), devices of the groups that lacked a member), without those of the end of input."""
+    n = len(spec.required)
+    held: dict[int, list[dict[int, tuple[int, float]]]] = {}
+    mark, heard, done = dict[int, int](), dict[int, int](), dict[int, int]()
+    out: list[tuple[int, Row]] = []
+    dropped: list[int] = []
+
+    def release(d: int, row: int) -> None:
+        while times := [t for samples in held[d] for t in samples]:
+            end = min(times) + spec.group_ns
+            if mark[d] < end:
+                return
+            found = [max((t for t in samples if t < end), default=None) for samples in held[d]]
+            there = [t for t in found if t is not None]
+            skew = max(there) - min(there)
+            value = tuple(nan if t is None else s[t][1] for t, s in zip(found, held[d], strict=True))
+            if all(t is not None or not need for t, need in zip(found, spec.required, strict=True)):
+                out.append(
+                    (row, (d, max(there), value, skew, spec.max_skew_ns is not None and skew > spec.max_skew_ns))
+                )
+            else:
+                dropped.append(d)
+            held[d] = [{t: x for t, x in samples.items() if t >= end} for samples in held[d]]
+            done[d] = end
+
+    columns = (batch.series, batch.ts, batch.arrival, batch.seq, batch.value)
+    for row, (series, ts, arrival, seq, value) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        if series == TICK:
+            for d in sorted(held):
+                if arrival - heard[d] >= idle:
+                    mark[d] = max(mark[d], arrival - wait)
+                release(d, row)
+            continue
+        d = series // n
+        held.setdefault(d, [{} for _ in range(n)])
+        heard[d], mark[d] = max(heard.get(d, 0), arrival), max(mark.get(d, ts - wait), ts - wait)
+        if spec.required[series % n] and ts >= done.get(d, ts):
+            put(held[d][series % n], ts, seq, value)
+        release(d, row)
+    return out, dropped

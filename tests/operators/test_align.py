@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from operators.align import Align, AlignOutput
 from operators.definition import AlignSpec
 from operators.errors import StateError
-from operators.types import NO_SEQ, TICK, Batch
-from tests.operators.naive_align import Row, row_by_row, whole
+from operators.types import F64, NO_SEQ, TICK, Batch
+from tests.operators.naive_align import Row, groups, row_by_row, whole
 
 SIGNALS = 3
 LAWS = settings(max_examples=60, deadline=None)
@@ -22,13 +23,22 @@ LAWS = settings(max_examples=60, deadline=None)
 def specs(draw: st.DrawFn) -> AlignSpec:
     some = st.lists(st.booleans(), min_size=SIGNALS, max_size=SIGNALS)
     gaps = st.lists(st.sampled_from([0, 3, 10, 25, 200]), min_size=SIGNALS, max_size=SIGNALS)
+    leader = draw(st.sampled_from([-1, -1, 0, 2]))
     return AlignSpec(
-        every_ns=draw(st.sampled_from([1, 5, 10, 40])),
+        every_ns=draw(st.sampled_from([1, 5, 10, 40])) if leader < 0 else 1,
+        leader=leader,
         linear=tuple(draw(some)),
         max_gap_ns=tuple(draw(gaps)),
         required=tuple(draw(some)),
         max_skew_ns=draw(st.sampled_from([None, 0, 4])),
     )
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> AlignSpec:
+    members = tuple(draw(st.sampled_from([(True, True, True), (True, False, True), (False, True, False)])))
+    span, skew = draw(st.sampled_from([1, 5, 20])), draw(st.sampled_from([None, 3]))
+    return AlignSpec(1, (False,) * 3, (0,) * 3, members, skew, group_ns=span)
 
 
 @st.composite
@@ -106,7 +116,25 @@ def test_with_disorder_within_the_wait_the_rows_are_those_of_the_whole_sorted_re
 
 
 @LAWS
-@given(batch=streams(), spec=specs(), wait=WAITS, idle=IDLES, at=st.lists(st.integers(0, 60), max_size=5))
+@given(batch=streams(), spec=grouped(), wait=WAITS, idle=IDLES)
+def test_groups_and_those_that_lack_a_member_are_as_spelt_out_row_by_row(
+    batch: Batch, spec: AlignSpec, wait: int, idle: int
+) -> None:
+    out = Align(spec, wait, idle).push(batch)
+    expected, dropped = groups(batch, spec, wait, idle)
+    same(rows(out), [row for _, row in expected])
+    assert out.offset.tolist() == [row for row, _ in expected]
+    assert out.incomplete.tolist() == dropped
+
+
+@LAWS
+@given(
+    batch=streams(),
+    spec=st.one_of(specs(), grouped()),
+    wait=WAITS,
+    idle=IDLES,
+    at=st.lists(st.integers(0, 60), max_size=5),
+)
 def test_cutting_the_stream_into_batches_changes_nothing(
     batch: Batch, spec: AlignSpec, wait: int, idle: int, at: list[int]
 ) -> None:
@@ -115,7 +143,7 @@ def test_cutting_the_stream_into_batches_changes_nothing(
 
 
 @LAWS
-@given(batch=streams(), spec=specs(), wait=WAITS)
+@given(batch=streams(), spec=st.one_of(specs(), grouped()), wait=WAITS)
 def test_the_same_input_replays_to_the_same_bytes(batch: Batch, spec: AlignSpec, wait: int) -> None:
     runs = [Align(spec, wait, 50) for _ in range(2)]
     first, second = (joined([run.push(batch), run.finish()]) for run in runs)
@@ -125,7 +153,7 @@ def test_the_same_input_replays_to_the_same_bytes(batch: Batch, spec: AlignSpec,
 
 
 @LAWS
-@given(batch=streams(), spec=specs(), wait=WAITS, at=st.integers(0, 60))
+@given(batch=streams(), spec=st.one_of(specs(), grouped()), wait=WAITS, at=st.integers(0, 60))
 def test_resuming_from_a_snapshot_equals_running_through(batch: Batch, spec: AlignSpec, wait: int, at: int) -> None:
     through, stopped, resumed = (Align(spec, wait, 50) for _ in range(3))
     first, second = cuts(batch, [at])
@@ -232,3 +260,54 @@ def test_a_snapshot_of_another_definition_is_refused() -> None:
         Align(spec_of("lpp"), wait_ns=0, idle_timeout_ns=1).restore(align.snapshot())
     with pytest.raises(StateError, match="misses lane"):
         align.restore({"ring_count": np.zeros(0)} | {k: v for k, v in align.snapshot().items() if k != "lane"})
+
+
+TURN = AlignSpec(1, (True,) * 4, (100,) * 4, (True,) * 4, turns=(0,))
+
+
+def rotation(axis: F64, angle: float) -> list[float]:
+    """Unit quaternion x, y, z, w of a turn about an axis."""
+    return [*(np.sin(angle / 2) * axis / np.linalg.norm(axis)), np.cos(angle / 2)]
+
+
+def turned(first: list[float], second: list[float], at: int) -> AlignOutput:
+    """Two orientations, 100 ns apart, and the rows between them; instants are multiples of `at`."""
+    align = Align(dataclasses.replace(TURN, every_ns=at), wait_ns=0, idle_timeout_ns=10**9)
+    align.push(Batch.of(series=[0, 1, 2, 3] * 2, ts=[0] * 4 + [100] * 4, value=[*first, *second]))
+    return align.finish()
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), angle=st.floats(0.0, 3.1), flip=st.booleans(), size=st.floats(0.999, 1.001))
+def test_slerp_turns_by_an_even_share_of_the_angle_along_the_shorter_arc(
+    seed: int, angle: float, flip: bool, size: float
+) -> None:
+    axis = np.random.default_rng(seed).normal(size=3)
+    start, end = rotation(axis, 0.4), rotation(axis, 0.4 + angle)
+    end = [-x for x in end] if flip else end  # the same orientation
+    out = turned([size * x for x in start], end, 25)
+    assert out.ts_ns.tolist() == [25, 50, 75, 100]
+    for share, found in zip((0.25, 0.5, 0.75), out.value, strict=False):
+        wanted = np.array(rotation(axis, 0.4 + share * angle))
+        assert min(abs(found - wanted).max(), abs(found + wanted).max()) < 1e-9
+        assert np.linalg.norm(found) == pytest.approx(1.0, abs=1e-12)
+    assert out.value[3].tolist() == end
+
+
+def test_an_orientation_of_which_one_element_is_missing_is_not_valid_at_all() -> None:
+    align = Align(dataclasses.replace(TURN, every_ns=25), wait_ns=0, idle_timeout_ns=10**9)
+    align.push(Batch.of(series=[0, 1, 2, 3, 0, 1, 2], ts=[0] * 4 + [100] * 3, value=[0.0, 0, 0, 1, 0, 0, 1]))
+    assert len(align.finish()) == 0
+
+
+def test_with_a_leader_there_is_one_row_per_sample_of_it_and_none_elsewhere() -> None:
+    spec = dataclasses.replace(spec_of("pl", every=1), leader=0)
+    align = Align(spec, wait_ns=0, idle_timeout_ns=10**9)
+    out = align.push(Batch.of(series=[1, 0, 0, 1, 1], ts=[0, 7, 3, 10, 20], value=[0.0, 70.0, 30.0, 10.0, 20.0]))
+    assert (out.ts_ns.tolist(), out.value.tolist()) == ([3, 7], [[30.0, 3.0], [70.0, 7.0]])
+
+
+def test_a_row_that_a_late_sample_of_the_leader_would_have_made_stays_away_and_the_sample_is_not_taken() -> None:
+    align = Align(dataclasses.replace(spec_of("pp", every=1), leader=0), wait_ns=0, idle_timeout_ns=10**9)
+    out = align.push(Batch.of(series=[0, 0, 1, 0], ts=[5, 10, 20, 7], value=0.0))
+    assert (out.ts_ns.tolist(), out.taken.tolist()) == ([5, 10], [True, True, True, False])

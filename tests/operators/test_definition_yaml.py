@@ -77,6 +77,16 @@ def test_named_windows_wait_as_long_as_the_window_of_the_type_and_have_their_own
     assert spectrum.columns == ("band_1_10", "band_10_50")
 
 
+def test_rows_go_by_a_leader_or_by_groups_and_orientations_by_slerp() -> None:
+    leader, group = (load(GOLDEN / "good" / f"{name}.yaml").align for name in ("leader", "group"))
+    assert leader is not None
+    assert group is not None
+    assert (leader.leader, leader.every_ns, leader.turns, leader.linear) == (1, 1, (4,), (True,) * 8)
+    assert leader.max_gap_ns == (400_000_000, *(40_000_000,) * 3, *(80_000_000,) * 4)
+    assert (group.group_ns, group.leader, group.max_skew_ns) == (50_000_000, -1, 20_000_000)
+    assert group.required == (True, False, False, False, True, True, True, True)
+
+
 def test_words_such_as_yes_and_on_stay_text() -> None:
     (go,) = (c for c in load(EVERYTHING).commands if c.verb == "go")
     assert go.arguments["properties"]["on"] == {"enum": ["yes", "no", "on"]}
