@@ -26,6 +26,7 @@ from operators.ledger import Ledger
 from operators.quality import Assess
 from operators.reorder import Reorder
 from operators.rules import Alert, Rules
+from operators.touched import Changed, Changing
 from operators.twin_state import TwinState
 from operators.types import I32, I64, NO_ROWS, TICK, Batch, Mask, Outcome, Quality, State, Stateful
 from operators.window import Window, WindowOutput
@@ -227,17 +228,28 @@ class Lane:
         return {name: core for name, core in cores.items() if core is not None}
 
     def snapshot(self) -> State:
-        """State of every core, by path."""
+        """State of every core, by path; valid until the next push."""
         return {f"{name}/{k}": v for name, core in self._stateful().items() for k, v in core.snapshot().items()}
 
+    def changed(self) -> Changed:
+        """Rows of the widest columns that may have changed since this was last asked; other columns are not named."""
+        return {
+            f"{name}/{k}": rows
+            for name, core in self._stateful().items()
+            if isinstance(core, Changing)
+            for k, rows in core.changed().items()
+        }
+
     def restore(self, state: State) -> None:
-        """Take over a snapshot.
+        """Take over a snapshot; a core that it knows nothing of starts anew.
 
         Raises:
             StateError: it does not fit the twin type of today.
         """
         for name, core in self._stateful().items():
-            core.restore({k.partition("/")[2]: v for k, v in state.items() if k.partition("/")[0] == name})
+            part = {k.partition("/")[2]: v for k, v in state.items() if k.partition("/")[0] == name}
+            if part:
+                core.restore(part)
 
 
 def _and(changed: I32, more: list[int]) -> I32:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from flows.lane import Lane, LaneOutput
+from flows.shard_versions import migrated, stamp
 from operators.dead_letter import DeadLetters
 from operators.decode import Decoder
 from operators.decoded import Aside, Kind, Messages
@@ -16,6 +17,7 @@ from operators.definition import TwinType
 from operators.frames import Frames
 from operators.ledger import Counts, Ledger
 from operators.roster import Roster
+from operators.touched import Changed
 from operators.types import State
 
 
@@ -111,19 +113,30 @@ class Shard:
             self._lanes.append(Lane(self.roster.types[number], self.roster.names(number)))
 
     def snapshot(self) -> State:
-        """State of decode and of every lane, by path."""
+        """State of decode and of every lane, by path, and the version of its layout."""
+        return {name: column.copy() for name, column in self.view().items()}
+
+    def view(self) -> State:
+        """As `snapshot`, but valid only until the next push: most arrays are not copied."""
         state = {f"decode/{k}": v for k, v in self._decoder.snapshot().items()}
-        state["shard/next_offset"] = np.array([self._next_offset])
+        state |= {"shard/next_offset": np.array([self._next_offset]), **stamp()}
         for number, lane in enumerate(self._lanes):
             state |= {f"lane{number}/{k}": v for k, v in lane.snapshot().items()}
         return state
+
+    def changed(self) -> Changed:
+        """Of the widest columns, the rows that may have changed since this was last asked (`StateLog.append`)."""
+        return {
+            f"lane{number}/{k}": rows for number, lane in enumerate(self._lanes) for k, rows in lane.changed().items()
+        }
 
     def restore(self, state: State) -> None:
         """Take over a snapshot.
 
         Raises:
-            StateError: the snapshot does not fit the twin types of today.
+            StateError: the snapshot does not fit the twin types of today, or is of a later version.
         """
+        state = migrated(state)
         self._decoder.restore(_part(state, "decode"))
         self._next_offset = int(state["shard/next_offset"][0])
         self._lanes = []

@@ -85,8 +85,8 @@ class KeptShard:
 
     def append(self) -> None:
         """Log the state as it is now."""
-        state = self.core.snapshot()
-        self._log.append(state)
+        state = self.core.view()
+        self._log.append(state, self.core.changed())
         if self._begun:
             self._checkpoints.note(state, offset_of(state), self._definitions)
         self._mark.unlink(missing_ok=True)

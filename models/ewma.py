@@ -9,6 +9,7 @@ import numpy as np
 from models.scores import ExpectedScores
 from operators.compiled import kernel, part
 from operators.errors import StateError
+from operators.touched import Changed, Touched
 from operators.types import F64, I32, I64, Mask, State
 
 
@@ -67,12 +68,14 @@ class EwmaZ:
         self._level = np.zeros((0, 4))  # mean, variance; mean and squares of the present excursion
         self._rows = np.zeros((0, 2), np.int64)  # rows learnt; rows of the excursion, negative below the mean
         self._series = 0
+        self._touched = Touched()
 
     def score(self, device: I32, x: F64, /) -> ExpectedScores:
         """Scores of x, float64[n, 1]; `device` is the series. The value is in standard deviations."""
         n = device.size
         if n:
             self._grow(int(device.max()) + 1)
+        self._touched.mark(device)
         value, ready = np.zeros(n), np.zeros(n, np.bool_)
         expected, sd = np.full((n, 1), np.nan), np.zeros((n, 1))
         _score(device, x[:, 0], self._level, self._rows, self._settings, value, ready, expected[:, 0], sd[:, 0])
@@ -81,6 +84,10 @@ class EwmaZ:
     def snapshot(self) -> State:
         """Copies of both columns, cut to the series seen."""
         return {"level": self._level[: self._series].copy(), "rows": self._rows[: self._series].copy()}
+
+    def changed(self) -> Changed:
+        """Rows of both columns that may have changed since this was last asked."""
+        return dict.fromkeys(("level", "rows"), self._touched.take())
 
     def restore(self, state: State) -> None:
         """Take over a snapshot.

@@ -10,6 +10,7 @@ from operators.boots import REMEMBERED
 from operators.byte_index import U64
 from operators.compiled import kernel
 from operators.decoded import Messages
+from operators.touched import Changed, Touched
 from operators.types import I32, I64, TICK, Batch, Mask, State
 
 WINDOW = 1024
@@ -122,6 +123,7 @@ class Dedupe:
         self._high = np.zeros(0, np.int64)
         self._bits = np.zeros((0, _WORDS), np.uint64)
         self._count = 0
+        self._touched = Touched()
 
     def push(self, batch: Batch, messages: Messages | None = None) -> Deduped:
         """Judge the messages of a batch.
@@ -155,6 +157,9 @@ class Dedupe:
         self._count, n = _judge(
             device, boot, seq, self._entry_of, self._boot_of, self._high, self._bits, self._count, duplicate, gap
         )
+        numbered = seq >= 0
+        slot = np.where(boot == 0, 0, 1 + boot % (_SLOTS - 1))
+        self._touched.mark(self._entry_of[device[numbered], slot[numbered]])
         at, first, last = gap[:n, 0], gap[:n, 1].copy(), gap[:n, 2].copy()
         return Gaps(device[at], boot[at], first, last, last - first + 1, offset[at])
 
@@ -178,8 +183,12 @@ class Dedupe:
             "entry_of": self._entry_of[:live].copy(),
             "boot_of": self._boot_of[:live].copy(),
             "high": self._high[: self._count].copy(),
-            "bits": self._bits[: self._count].copy(),
+            "bits": self._bits[: self._count],
         }
+
+    def changed(self) -> Changed:
+        """Rows of `high` and `bits` that may have changed since this was last asked."""
+        return dict.fromkeys(("high", "bits"), self._touched.take())
 
     def restore(self, state: State) -> None:
         """Take over a snapshot."""

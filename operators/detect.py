@@ -11,6 +11,7 @@ import numpy as np
 from operators.definition import DetectorSpec, TwinType
 from operators.rings import plain
 from operators.sample_rows import select
+from operators.touched import Changed, Changing
 from operators.types import F64, I32, I64, Batch, Detector, Mask, Quality, Rows, Scores, State
 from operators.words import quantity, readable, sentence
 
@@ -163,6 +164,15 @@ class Detect:
             f"{spec.id}/{name}": column
             for spec, detector in zip(self.specs, self._detectors, strict=True)
             for name, column in detector.snapshot().items()
+        }
+
+    def changed(self) -> Changed:
+        """As the detectors say that can."""
+        return {
+            f"{spec.id}/{name}": rows
+            for spec, detector in zip(self.specs, self._detectors, strict=True)
+            if isinstance(detector, Changing)
+            for name, rows in detector.changed().items()
         }
 
     def restore(self, state: State) -> None:

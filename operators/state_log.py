@@ -1,36 +1,45 @@
 """The log that keeps a shard's state: a full image, then deltas of the rows that changed.
 
-An append is checksummed and synced to disk before it returns. `restore` gives the newest state that belongs to what
-was committed elsewhere, and cuts off what lies behind it. A log that outgrows its image by `COMPACT_RATIO` starts a
-new generation; the one before stays until the new one has been appended to twice, because the last state that was
-committed may be in it.
+An append is checksummed, and with the system when it returns: a process that is killed loses none. It goes to the disk
+in the background, and the next append waits for that: a power cut loses no more than the last one. `restore` gives the
+newest state that belongs to what was committed elsewhere, and cuts off what lies behind it. A log that outgrows its
+image by `COMPACT_RATIO` starts a new generation; the one before stays until the new one has been appended to twice,
+because the last state that was committed may be in it.
 
 Layout of an entry (little endian): length u32, crc32 u32 of the body, then the body: header length u32, a JSON header
 `[[name, dtype, shape, how], ...]`, then per array the bytes. how = "full" | "same" | "rows" (count i64, indices i64[],
-rows). A file opens with MAGIC and the version of this layout.
+rows). A file opens with MAGIC and the version of this layout; what the arrays mean is the business of whoever appends.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from operators.compiled import kernel
 from operators.errors import StateError
-from operators.types import State
+from operators.touched import Changed
+from operators.types import I64, Rows, State
 
 MAGIC = b"TWSL"
 VERSION = 1
-COMPACT_RATIO = 4
+COMPACT_RATIO = 2
 COMPACT_FLOOR_BYTES = 1 << 20
 _PREFIX = MAGIC + VERSION.to_bytes(4, "little")
+_HEADER = 8
+Part: TypeAlias = bytes | memoryview
+_SYNC = ThreadPoolExecutor(1, thread_name_prefix="state-sync")  # ended by the interpreter, once all is on the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,62 +74,94 @@ class StateLog:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._image: State = {}
+        self._image: State = {}  # as written last; of columns whose changes are named only the shape counts
         self._generation = max((_generation(p) for p in folder.glob(f"{name}.*.log")), default=0)
         self._appended = 0
         self._length = 0
         self._full_bytes = 0
         self._file: int | None = None
+        self._syncing: Future[None] | None = None
 
-    def append(self, state: State) -> None:
-        """Write what changed since the last append; on return it is on disk."""
-        body = _encode(state, self._image)
-        if self._file is None or self._length + len(body) > COMPACT_RATIO * self._full_bytes + COMPACT_FLOOR_BYTES:
-            body = _encode(state, {})
-            self._start_generation(len(body))
-        assert self._file is not None
-        entry = len(body).to_bytes(4, "little") + zlib.crc32(body).to_bytes(4, "little") + body
-        _write_all(self._file, entry)
-        os.fsync(self._file)
-        self._length += len(entry)
-        self._image = {k: v.copy() for k, v in state.items()}
+    def append(self, state: State, changed: Changed | None = None) -> None:
+        """Write what changed since the last append, once that one is on the disk.
+
+        Args:
+            state: read, not kept.
+            changed: by column, the rows that may have changed since; rows added at the end need no mention. A column
+                that is not named is compared with what was written last, of which a copy is kept.
+        """
+        self._await_disk()
+        named = changed or {}
+        before = self._image
+        rows = {name: _changed_rows(column, before.get(name), named.get(name)) for name, column in state.items()}
+        parts = _encode(state, rows)
+        size = sum(map(len, parts))
+        if self._file is None or self._length + size > COMPACT_RATIO * self._full_bytes + COMPACT_FLOOR_BYTES:
+            parts = _encode(state, dict.fromkeys(state))
+            size = sum(map(len, parts))
+            self._start_generation(size)
+        self._image = {}  # an append that fails, on a full disk, leaves nothing to build on
+        self._write(parts, size)
+        self._image = {
+            name: _shape_of(column) if name in named else _noted(column, before.get(name))
+            for name, column in state.items()
+        }
         self._appended += 1
         if self._appended == 3:
+            self._await_disk()
             self._forget_older()
+
+    def _write(self, parts: Sequence[Part], size: int) -> None:
+        file, crc = self._file, 0
+        assert file is not None
+        for part in parts:
+            crc = zlib.crc32(part, crc)
+        try:
+            for part in (size.to_bytes(4, "little") + crc.to_bytes(4, "little"), *parts):
+                _write_all(file, part)
+        except OSError:
+            self.close()
+            raise
+        self._syncing = _SYNC.submit(os.fsync, file)
+        self._length += size + _HEADER
 
     def restore(self, fits: Callable[[State], bool]) -> Restored:
         """The newest state that fits; what lies behind it is cut off. Of each file the states before the first that
-        does not fit are looked at, the newest file first.
+        does not fit are looked at, the newest file first. What comes back is to be read before the next append.
 
         Raises:
             StateError: a file is of another version of this layout.
         """
         damaged = ""
         for path in sorted(self.folder.glob(f"{self.name}.*.log"), key=_generation, reverse=True):
-            data = path.read_bytes()
-            best: State | None = None
-            length = 0
-            for state, end, wrong in _states(data, path):
-                damaged = damaged or wrong
-                if wrong or not fits(state):
-                    break
-                best, length = state, end
-            if best is not None:
-                self._go_on(path, best, length, int.from_bytes(data[8:12], "little"))
-                return Restored({k: v.copy() for k, v in best.items()}, damaged)
+            with _mapped(path) as data:
+                found = _Found(data, path)
+                state = found.newest(fits)
+                full_bytes = int.from_bytes(data[8:12], "little")
+            damaged = damaged or found.damaged
+            if state is not None:
+                self._go_on(path, state, found.end, full_bytes)
+                return Restored(state, damaged)
         return Restored(None, damaged)
 
     def _go_on(self, path: Path, image: State, length: int, full_bytes: int) -> None:
         os.truncate(path, length)
-        self._image, self._generation, self._length, self._appended = image, _generation(path), length, 1
+        self._image, self._generation, self._length, self._appended = dict(image), _generation(path), length, 1
         self._full_bytes = full_bytes
         self._open()
         for newer in self.folder.glob(f"{self.name}.*.log"):
             if _generation(newer) > self._generation:
                 newer.unlink()
 
+    def _await_disk(self) -> None:
+        """Wait until all that was appended is on the disk."""
+        if self._syncing is not None:
+            self._syncing.result()
+            self._syncing = None
+
     def close(self) -> None:
-        """Close the file; nothing is pending."""
+        """Close the file, once all is on the disk."""
+        self._await_disk()
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -151,7 +192,7 @@ def _generation(path: Path) -> int:
     return int(path.name.rsplit(".", 2)[1])
 
 
-def _write_all(file: int, data: bytes) -> None:
+def _write_all(file: int, data: Part) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(file, view) :]
@@ -163,77 +204,185 @@ def _sync_folder(folder: Path) -> None:
     os.close(handle)
 
 
-def _row_bytes(x: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(x).view(np.uint8).reshape(x.shape[0], -1)
+def _shape_of(column: NDArray[Any]) -> NDArray[Any]:
+    """An array of this kind and shape that holds no memory: nobody reads its values."""
+    return np.broadcast_to(np.zeros((), column.dtype), column.shape)
 
 
-def _changed_rows(new: NDArray[Any], old: NDArray[Any] | None) -> NDArray[np.intp] | None:
-    """Rows of `new` that differ from `old` (rows added at the end differ); None where only a full write will do."""
+def _comparable(new: NDArray[Any], old: NDArray[Any] | None) -> bool:
+    """Whether `old` holds the values of the first rows of `new`, as they were."""
     if old is None or new.ndim == 0 or new.dtype != old.dtype or new.shape[1:] != old.shape[1:]:
-        return None
-    kept = old.shape[0]
-    if kept > new.shape[0] or new.size == 0 or old.size == 0:
-        return None
-    differs = (_row_bytes(new[:kept]) != _row_bytes(old)).any(axis=1)
-    return np.concatenate([np.flatnonzero(differs), np.arange(kept, new.shape[0])])
+        return False
+    return 0 < old.size <= new.size and old.flags.writeable
 
 
-def _encode(state: State, image: State) -> bytes:
+def _noted(column: NDArray[Any], before: NDArray[Any] | None) -> NDArray[Any]:
+    """A copy of a column; the one before has become one where both were compared."""
+    if before is not None and _comparable(column, before) and before.shape == column.shape:
+        return before
+    return column.copy()
+
+
+def _words(column: NDArray[Any]) -> NDArray[Any]:
+    """The bytes of a column, a row of it per row, in the largest words that a row is made of."""
+    row_bytes = column.nbytes // column.shape[0]
+    word = np.uint64 if row_bytes % 8 == 0 else np.uint8
+    return np.ascontiguousarray(column).reshape(column.shape[0], -1).view(word)
+
+
+def _changed_rows(new: NDArray[Any], old: NDArray[Any] | None, named: Rows | None) -> Rows | None:
+    """Rows of `new` that may differ from `old`, those added at the end too; None where only a full write will do.
+
+    Where they are compared, `old` takes over what differs.
+    """
+    if old is None:
+        return None
+    if named is not None:
+        same = new.dtype == old.dtype and new.shape[1:] == old.shape[1:] and old.shape[0] <= new.shape[0]
+        return _unless_most(_and_added(named[named < old.shape[0]], old, new), new) if same else None
+    if not _comparable(new, old):
+        return None
+    rows = np.empty(old.shape[0], np.int64)
+    found = _differing(_words(new[: old.shape[0]]), _words(old), rows)
+    return _unless_most(_and_added(rows[:found], old, new), new)
+
+
+def _and_added(rows: Rows, old: NDArray[Any], new: NDArray[Any]) -> Rows:
+    return np.concatenate([rows, np.arange(old.shape[0], new.shape[0])])
+
+
+@kernel
+def _differing(new: NDArray[Any], old: NDArray[Any], rows: I64) -> int:
+    """Rows that are not equal, the first so many of `rows`; in `old` they become equal."""
+    found = 0
+    for row in range(len(new)):
+        for k in range(new.shape[1]):
+            if new[row, k] != old[row, k]:
+                for rest in range(k, new.shape[1]):
+                    old[row, rest] = new[row, rest]
+                rows[found] = row
+                found += 1
+                break
+    return found
+
+
+def _unless_most(rows: Rows, column: NDArray[Any]) -> Rows | None:
+    return None if 2 * rows.size > column.shape[0] else rows
+
+
+def _encode(state: State, changed: Mapping[str, Rows | None]) -> list[Part]:
     header: list[tuple[str, str, tuple[int, ...], str]] = []
-    parts: list[bytes] = []
+    parts: list[Part] = []
     for name, column in state.items():
-        rows = _changed_rows(column, image.get(name))
-        how = "full" if rows is None or 2 * rows.size > column.shape[0] else "rows" if rows.size else "same"
+        rows = changed[name]
+        how = "full" if rows is None else "rows" if rows.size else "same"
         header.append((name, column.dtype.str, column.shape, how))
-        if how == "full":
-            parts.append(column.tobytes())
-        elif how == "rows" and rows is not None:
-            parts += [rows.size.to_bytes(8, "little"), rows.astype("<i8").tobytes(), column[rows].tobytes()]
+        if rows is None:
+            parts.append(_bytes_of(column))
+        elif rows.size:
+            parts += [rows.size.to_bytes(8, "little"), rows.astype("<i8").tobytes(), _bytes_of(column[rows])]
     text = json.dumps(header).encode()
-    return b"".join([len(text).to_bytes(4, "little"), text, *parts])
+    return [len(text).to_bytes(4, "little"), text, *parts]
 
 
-def _states(data: bytes, path: Path) -> Iterator[tuple[State, int, str]]:
-    """Each state of a file with the position behind it; where an entry is damaged, that as the last item."""
-    if len(data) < len(_PREFIX):
-        return
-    if data[: len(_PREFIX)] != _PREFIX:
-        fix = "start the version of twinflow that wrote it, or give the state up: twinflow flow reset telemetry --yes"
-        raise StateError(where=str(path), detail=f"is no state log of layout version {VERSION}", fix=fix)
-    state: State = {}
-    at = len(_PREFIX)
-    while at < len(data):
-        size, crc = int.from_bytes(data[at : at + 4], "little"), int.from_bytes(data[at + 4 : at + 8], "little")
-        body = data[at + 8 : at + 8 + size]
-        if len(body) < size or zlib.crc32(body) != crc:
-            yield {}, at, f"{path}: the entry at byte {at} is damaged"
+def _bytes_of(column: NDArray[Any]) -> Part:
+    return np.ascontiguousarray(column).reshape(-1).view(np.uint8).data
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
+    """The bytes of a file, without reading them all into memory of our own."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:  # cannot be mapped
+            yield b""
             return
-        state = _decode(body, state)
-        at += 8 + size
-        yield state, at, ""
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
 
 
-def _decode(body: bytes, image: State) -> State:
-    header_end = 4 + int.from_bytes(body[:4], "little")
-    at = header_end
+class _Found:
+    """The states in one file.
+
+    Attributes:
+        end: position behind the state that `newest` gave.
+        damaged: what could not be read, "" for nothing.
+    """
+
+    def __init__(self, data: mmap.mmap | bytes, path: Path) -> None:
+        self._data, self._path = data, path
+        self.end = 0
+        self.damaged = ""
+
+    def newest(self, fits: Callable[[State], bool]) -> State | None:
+        """The last of the states before the first that does not fit; None where there is none."""
+        taken: list[tuple[int, int]] = []
+        state: State = {}
+        for start, end in self._entries():
+            state = _apply(self._data, start, end, state)
+            if not fits(state):
+                state = {}
+                for again in taken:  # deltas are put in place, so what was before has to be made anew
+                    state = _apply(self._data, *again, state)
+                break
+            taken.append((start, end))
+        if not taken:
+            return None
+        self.end = taken[-1][1]
+        return state
+
+    def _entries(self) -> Iterator[tuple[int, int]]:
+        """Where the body of each sound entry starts and ends, up to the first that is damaged."""
+        data, at = self._data, len(_PREFIX)
+        if len(data) < at:
+            return
+        if data[:at] != _PREFIX:
+            fix = (
+                "start the version of twinflow that wrote it, or give the state up: twinflow flow reset telemetry --yes"
+            )
+            raise StateError(where=str(self._path), detail=f"is no state log of layout version {VERSION}", fix=fix)
+        while at < len(data):
+            size, crc = int.from_bytes(data[at : at + 4], "little"), int.from_bytes(data[at + 4 : at + 8], "little")
+            start, end = at + _HEADER, at + _HEADER + size
+            with memoryview(data) as view:
+                sound = 0 < size <= len(data) - start and zlib.crc32(view[start:end]) == crc
+            if not sound:
+                self.damaged = f"{self._path}: the entry at byte {at} is damaged"
+                return
+            yield start, end
+            at = end
+
+
+def _apply(data: mmap.mmap | bytes, start: int, end: int, image: State) -> State:
+    """The state that an entry makes of the one before it, whose arrays it takes over."""
+    at = start + 4 + int.from_bytes(data[start : start + 4], "little")
     state: State = {}
-    for name, dtype_text, shape, how in json.loads(body[4:header_end]):
-        dtype = np.dtype(dtype_text)
+    for name, dtype_text, shape, how in json.loads(data[start + 4 : at]):
         if how == "same":
             state[name] = image[name]
             continue
+        dtype, rows = np.dtype(dtype_text), np.zeros(0, np.int64)
         if how == "full":
-            count = int(np.prod(shape))
-            state[name] = np.frombuffer(body, dtype, count, at).reshape(shape).copy()
-            at += count * dtype.itemsize
-            continue
-        count = int.from_bytes(body[at : at + 8], "little")
-        rows = np.frombuffer(body, "<i8", count, at + 8)
-        at += 8 + 8 * count
-        column = np.zeros(shape, dtype)
-        column[: image[name].shape[0]] = image[name]
-        values = count * int(np.prod(shape[1:]))
-        column[rows] = np.frombuffer(body, dtype, values, at).reshape(count, *shape[1:])
-        at += values * dtype.itemsize
+            column, count = np.empty(shape, dtype), int(np.prod(shape))
+        else:
+            held = int.from_bytes(data[at : at + 8], "little")
+            rows = np.frombuffer(data, "<i8", held, at + 8).copy()
+            at += 8 + 8 * held
+            column, count = _longer(image[name], shape), held * int(np.prod(shape[1:]))
+        values = np.frombuffer(data, dtype, count, at)
+        at += count * dtype.itemsize
+        if how == "full":
+            column[...] = values.reshape(shape)
+        else:
+            column[rows] = values.reshape(rows.size, *shape[1:])
         state[name] = column
+    assert at == end, "an entry that is sound holds what its header says"
     return state
+
+
+def _longer(column: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """The same column with room for more rows."""
+    if column.shape[0] == shape[0]:
+        return column
+    made = np.empty(tuple(shape), column.dtype)
+    made[: column.shape[0]] = column
+    return made

@@ -25,6 +25,7 @@ from operators.rings import (
     rings_from_state,
     rings_state,
 )
+from operators.touched import Changed, Touched
 from operators.twin_documents import Documents
 from operators.types import F64, I32, I64, NO_SEQ, NO_TIME, U8, Batch, Mask, State
 
@@ -110,6 +111,7 @@ class TwinState:
         self._velocity: F64 = np.empty((0, moving), np.float64)
         self._rings: Rings = new_rings(0)
         self._documents = Documents()
+        self._touched = Touched()
 
     def _hold(self, devices: int) -> None:
         self.devices = max(self.devices, devices)
@@ -143,6 +145,7 @@ class TwinState:
         ):  # fmt: skip
             self._rings = more_slots(self._rings)
         device = order[: cursor[1]].copy()
+        self._touched.mark(device)
         return StateOutput(device, self._revision[device], applied, counted)
 
     def desire(self, device: int, signal: str, value: float | None, at_ns: int) -> bool:
@@ -157,7 +160,7 @@ class TwinState:
             return False
         self._desired[device, s] = math.nan if value is None else value
         self._desired_at[device, s] = at_ns
-        self._revision[device] += 1
+        self._change(device)
         return True
 
     def report(self, device: int, patch: dict[str, Json], ts_ns: int, seq: int = NO_SEQ) -> bool:
@@ -165,12 +168,16 @@ class TwinState:
         if not self._documents.report(device, patch, ts_ns, seq):
             return False
         self._hold(device + 1)
-        self._revision[device] += 1
+        self._change(device)
         return True
 
     def revision(self, device: int) -> int:
         """Of one device; 0 where it was never seen."""
         return int(self._revision[device]) if device < self.devices else 0
+
+    def _change(self, device: int) -> None:
+        self._revision[device] += 1
+        self._touched.mark(np.array([device]))
 
     def delta(self, device: int) -> dict[str, float | None]:
         """Desired minus reported, by signal, where they differ; None where nothing is reported yet."""
@@ -231,9 +238,13 @@ class TwinState:
 
     def snapshot(self) -> State:
         """All values as arrays with one row per device, the samples within the lookback, documents as JSON bytes."""
-        columns = {name: getattr(self, f"_{name}")[: self.devices].copy() for name in _COLUMNS}
+        columns = {name: getattr(self, f"_{name}")[: self.devices] for name in _COLUMNS}
         series = self.devices * len(self.type.velocity)
         return {**columns, **rings_state(self._rings, series), **self._documents.snapshot()}
+
+    def changed(self) -> Changed:
+        """Rows of all columns but samples and documents that may have changed since this was last asked."""
+        return dict.fromkeys(_COLUMNS, self._touched.take())
 
     def restore(self, state: State) -> None:
         """Take over a snapshot.

@@ -148,7 +148,7 @@ class Stateful(Protocol):
     """What every stateful core can do besides its own push."""
 
     def snapshot(self) -> State:
-        """All that a later `restore` needs, as arrays that the core no longer touches."""
+        """All that a later `restore` needs, as arrays that hold until the next push; to keep them, copy."""
 
     def restore(self, state: State) -> None:
         """Take over a snapshot; what was held before is forgotten."""

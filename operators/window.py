@@ -17,6 +17,7 @@ import numpy as np
 from operators.definition import WindowSpec
 from operators.errors import StateError
 from operators.rings import plain
+from operators.touched import Changed, Touched
 from operators.types import F64, I32, I64, NO_TIME, Batch, Mask, State
 from operators.watermark import Watermarks, grown
 from operators.window_extra import Extra, ExtraState
@@ -168,6 +169,7 @@ class Window:
         self._key: I64 = np.empty((0, 4), np.int64)
         self._acc: F64 = np.empty((0, 8))
         self._last_offset = -1
+        self._touched = Touched()
         self._out = Emitted(np.empty((256, 8), np.int64), np.empty((256, 6)))
 
     def push(self, batch: Batch) -> WindowOutput:
@@ -183,6 +185,7 @@ class Window:
             row, filled = _push(self._plan, at, rows, devices, row, taken, late, self._out, filled, self._wanted())
         if n:
             self._last_offset = int(batch.offset[-1])
+        self._touch(batch.series, filled)
         # within a row all is in order already, save where a tick closed windows of several devices
         return window_output(self._out, filled, taken, late, self._extra, sort=bool(np.any(batch.series < 0)))
 
@@ -202,12 +205,16 @@ class Window:
         return self._marks.snapshot() | {
             "next_close": self._next_close[:devices].copy(),
             "live": self._live[:devices].copy(),
-            "key": self._key[:used].reshape(devices, self.signals, slots, 4).copy(),
-            "acc": self._acc[:used].reshape(devices, self.signals, slots, 8).copy(),
+            "key": self._key[:used].reshape(devices, self.signals, slots, 4),
+            "acc": self._acc[:used].reshape(devices, self.signals, slots, 8),
             "last_offset": np.array([self._last_offset], np.int64),
             "spec": self._spec(),
             **({} if self._extra is None else self._extra.snapshot(devices, self._per_device)),
         }
+
+    def changed(self) -> Changed:
+        """Rows of `key` and `acc` that may have changed since this was last asked."""
+        return dict.fromkeys(("key", "acc"), self._touched.take())
 
     def restore(self, state: State) -> None:
         """Take over a snapshot of a core with the same signals and spec.
@@ -230,6 +237,11 @@ class Window:
         self._last_offset = int(state["last_offset"][0])
         if self._extra is not None:
             self._extra.restore(state)
+
+    def _touch(self, series: I32, filled: int) -> None:
+        """Mark devices with a sample, and those whose windows a tick closed: each of these was emitted."""
+        self._touched.mark(series[series >= 0] // self._width)
+        self._touched.mark(self._out.ints[:filled, SERIES] // self.signals)
 
     def _wanted(self) -> Extra | None:
         return None if self._extra is None else self._extra.kernel

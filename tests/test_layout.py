@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VOCABULARY = {
     "operators.compiled",
     "operators.machine",
+    "operators.touched",
     "operators.types",
     "operators.errors",
     "operators.definition",

@@ -19,6 +19,7 @@ from operators.frames import Frames
 from operators.ledger import Ledger
 from operators.state_log import StateLog, anything
 from operators.types import State
+from tests.chaos.checker import differing
 from tests.flows.mixed_input import FLEET, messages
 from tests.flows.telling import told
 
@@ -90,6 +91,19 @@ def test_stopping_at_any_record_and_resuming_from_the_state_log_equals_an_uninte
     other, other_ledger, _ = run(cuts, resume=True)
     assert other == lines
     assert other_ledger == ledger
+
+
+@settings(max_examples=8, deadline=None)
+@given(cuts=CUTS)
+def test_the_rows_that_operators_name_as_changed_hold_every_change(cuts: list[int]) -> None:
+    shard = Shard(FLEET.type_of)
+    with tempfile.TemporaryDirectory() as folder:
+        log = StateLog(Path(folder), "00bg")
+        for start, stop in zip([0, *cuts], [*cuts, COUNT], strict=True):
+            shard.push(part(start, stop))
+            log.append(shard.view(), shard.changed())
+            restored = StateLog(Path(folder), "00bg").restore(anything)
+            assert differing(restored.state or {}, shard.snapshot()) == []
 
 
 def test_the_ledgers_of_fetches_tile_the_log() -> None:

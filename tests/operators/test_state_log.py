@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.errors import StateError
-from operators.state_log import StateLog, anything
+from operators.state_log import Part, StateLog, anything
 from operators.types import State
 
 STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**31)), min_size=1, max_size=8)
@@ -125,6 +126,61 @@ def test_a_damaged_end_gives_the_state_before_it_and_is_told(tmp_path: Path, hur
     assert restored.state is not None
     assert_same(restored.state, state_of(40, 1))
     assert str(path) in restored.damaged
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 8, b"\0" * 4096, b"\1"])
+def test_a_tail_that_was_never_written_gives_the_state_before_it(tmp_path: Path, tail: bytes) -> None:
+    log = StateLog(tmp_path, "a")
+    log.append(state_of(40, 1))
+    log.close()
+    [path] = files(tmp_path)
+    path.write_bytes(path.read_bytes() + tail)
+    assert_same(newest(tmp_path), state_of(40, 1))
+    again = StateLog(tmp_path, "a")
+    again.restore(anything)
+    again.append(state_of(40, 2))
+    assert_same(newest(tmp_path), state_of(40, 2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=STEPS, data=st.data())
+def test_rows_that_are_named_are_written_and_all_others_taken_as_they_were(
+    steps: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder, told = Path(name), state_of(0, 0)
+        log = StateLog(folder, "a")
+        for rows, seed in steps:
+            new, kept = state_of(rows, seed), len(told["value"])
+            chosen = data.draw(st.lists(st.integers(0, 60), unique=True).map(sorted))
+            named = np.array(chosen, np.intp)
+            hidden = np.setdiff1d(np.arange(min(kept, rows)), named)
+            if kept <= rows:
+                new["value"][hidden] = told["value"][hidden]
+            log.append(new, {"value": named[named < rows]})
+            told = {**new, "value": new["value"].copy()}
+            assert_same(newest(folder), told)
+
+
+def test_after_an_append_that_failed_the_next_one_writes_everything(tmp_path: Path) -> None:
+    class Full(StateLog):
+        full = False
+
+        def _write(self, parts: Sequence[Part], size: int) -> None:
+            super()._write([bytes(parts[0])[:2]] if self.full else parts, size)
+            if self.full:
+                self.close()
+                raise OSError(errno.ENOSPC, "no space left")
+
+    log = Full(tmp_path, "a")
+    log.append(state_of(40, 1))
+    log.full = True
+    with pytest.raises(OSError, match="no space"):
+        log.append(state_of(40, 2))
+    log.full = False
+    log.append(state_of(40, 3))
+    log.close()
+    assert_same(newest(tmp_path), state_of(40, 3))
 
 
 def test_a_log_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -136,8 +136,8 @@ def test_resuming_from_a_snapshot_equals_running_through(batch: Batch, at: int) 
         state.desire(1, "v", 2.0, at_ns=5)
         state.report(0, {"task": {"id": 1}}, ts_ns=7)
     resumed.push(batch)
-    snapshot = stopped.snapshot()
-    stopped.push(second)  # a snapshot is a copy
+    snapshot = {name: column.copy() for name, column in stopped.snapshot().items()}
+    stopped.push(second)
     resumed.restore(snapshot)
     assert pairs(resumed.push(second)) == pairs(through.push(second))
     assert image(resumed.snapshot()) == image(through.snapshot())

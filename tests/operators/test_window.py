@@ -182,7 +182,7 @@ def test_resuming_from_a_snapshot_equals_an_uninterrupted_run(events: Events, sp
     first, second = cut(batch_of(events), [at])
     before, after = Window(SIGNALS, spec, IDLE), Window(SIGNALS, spec, IDLE)
     head = before.push(first)
-    state = before.snapshot()
+    state = {name: column.copy() for name, column in before.snapshot().items()}
     before.push(second)
     after.restore(state)
     again = after.snapshot()
