@@ -36,6 +36,7 @@ from operators.envelope import MESSAGE
 from operators.frames import PACKED, READ, Frames, Told
 from operators.roster import Roster
 from operators.rules import Rules
+from operators.state_log import warm as warm_log
 from operators.types import TICK, Batch
 
 START_S = 1_700_000_000
@@ -56,6 +57,7 @@ def warm(twins: Iterable[TwinType]) -> float:
     """
     started = time.perf_counter()
     warm_fetch()
+    warm_log()
     for twin in twins:
         _one(replace(twin, clock="trusted"))
     return time.perf_counter() - started
@@ -104,6 +106,7 @@ def _one(twin: TwinType) -> None:
 
 def _bytes(twin: TwinType) -> None:
     """From bytes to rows; and rules, which come late in the other half, so that both take as long."""
+    warm_log()
     Rules(twin).push(_rows(twin))
     Decoder(Roster(lambda device: twin)).push(made_up(twin))
 

@@ -266,6 +266,15 @@ def _differing(new: NDArray[Any], old: NDArray[Any], rows: I64) -> int:
     return found
 
 
+def warm() -> None:
+    """Compile, or load from the cache, the loop that compares.
+
+    >>> warm()
+    """
+    for word in (np.uint64, np.uint8):
+        _differing(np.zeros((1, 1), word), np.ones((1, 1), word), np.zeros(1, np.int64))
+
+
 def _unless_most(rows: Rows, column: NDArray[Any]) -> Rows | None:
     return None if 2 * rows.size > column.shape[0] else rows
 
