@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from connectors.shards import SHARDS
+from flows.checkpoints import Checkpoints
 from flows.shard_states import KeptShard
 from operators.definition import TwinType
 from operators.definition_yaml import loads
@@ -36,7 +37,17 @@ class Fleet:
     def __init__(self, folder: Path, twin: TwinType, offsets: list[int] | None = None) -> None:
         type_of: Callable[[str], TwinType | None] = lambda _name: twin  # noqa: E731
         self.offsets = offsets or [0] * len(SHARDS)
-        self.kept = [KeptShard(type_of, folder, p, self.offsets[p]) for p in range(len(SHARDS))]
+        self.kept = [
+            KeptShard(
+                type_of,
+                folder,
+                p,
+                self.offsets[p],
+                checkpoints=Checkpoints(folder / "checkpoints", SHARDS[p]),
+                definitions="0" * 64,
+            )
+            for p in range(len(SHARDS))
+        ]
 
     def feed(self, devices: int, second: int, every: int = 1) -> None:
         """One message of every so-manieth device of each shard."""
