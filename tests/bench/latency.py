@@ -25,7 +25,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from connectors.shards import SHARDS
 from connectors.topic_tail import TopicTail
@@ -58,10 +58,7 @@ class Listener:
     def __init__(self, bootstrap: str, topic: str, produced_ns: Callable[[bytes], int | None]) -> None:
         settings = {"bootstrap.servers": bootstrap, "group.id": "bench-listener", "enable.auto.commit": False}
         self._consumer = Consumer({**settings, "fetch.wait.max.ms": 5})
-        places = [TopicPartition(topic, p) for p in range(len(SHARDS))]
-        for place in places:
-            place.offset = self._consumer.get_watermark_offsets(place, timeout=20)[1]
-        self._consumer.assign(places)
+        from_end(self._consumer, topic)
         self._produced_ns = produced_ns
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -83,6 +80,22 @@ class Listener:
                 produced = self._produced_ns(value) if value else None
                 if produced is not None:
                     self.arrived.append((produced, now))
+
+
+def from_end(consumer: Consumer, topic: str) -> None:
+    """Have it read a topic from its end on; a topic just made has no leaders for a moment."""
+    places = [TopicPartition(topic, p) for p in range(len(SHARDS))]
+
+    def found() -> bool:
+        try:
+            for place in places:
+                place.offset = consumer.get_watermark_offsets(place, timeout=20)[1]
+        except KafkaException:
+            return False
+        return True
+
+    until(found, f"the ends of {topic}", 30)
+    consumer.assign(places)
 
 
 def alert_ns(value: bytes) -> int | None:
@@ -173,10 +186,7 @@ def _windows(bootstrap: str) -> Iterator[list[tuple[int, int, bytes]]]:
     seen: list[tuple[int, int, bytes]] = []
     settings = {"bootstrap.servers": bootstrap, "group.id": "bench-windows", "enable.auto.commit": False}
     consumer = Consumer({**settings, "fetch.wait.max.ms": 5, "isolation.level": "read_committed"})
-    places = [TopicPartition("windows", p) for p in range(len(SHARDS))]
-    for place in places:
-        place.offset = consumer.get_watermark_offsets(place, timeout=20)[1]
-    consumer.assign(places)
+    from_end(consumer, "windows")
     stop = threading.Event()
 
     def read() -> None:
