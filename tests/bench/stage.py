@@ -18,6 +18,7 @@ from connectors.topic_tail import TopicTail
 from infra.kafka.ready import wait_ready
 from infra.kafka.topics import ensure_topics
 from tests.bench.baselines import common
+from tests.connectors.brokers import until
 from tests.support_kafka import BrokerProcess
 
 Message = tuple[bytes, int, bytes]
@@ -94,12 +95,16 @@ class Stage:
                 self.delete(topic)
 
     def forget_group(self, group: str) -> None:
-        """Offsets of a consumer group that nobody is in any more."""
-        try:
-            self._admin.delete_consumer_groups([group])[group].result(30)
-        except KafkaException as error:
-            if error.args[0].name() != "GROUP_ID_NOT_FOUND":
-                raise
+        """Offsets of a consumer group that nobody is in any more; a broker just started looks for its coordinator."""
+
+        def forgotten() -> bool:
+            try:
+                self._admin.delete_consumer_groups([group])[group].result(30)
+            except KafkaException as error:
+                return bool(error.args[0].name() == "GROUP_ID_NOT_FOUND")
+            return True
+
+        until(forgotten, f"the end of group {group}", 60)
 
     def load(self, topic: str, n: int) -> bool:
         """Have a topic hold the n messages of the reference job; whether they had to be written."""
