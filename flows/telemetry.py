@@ -25,6 +25,7 @@ from connectors.stop_signal import set_on_signals
 from flows.checkpoints import Checkpoints
 from flows.definition_archive import DefinitionArchive
 from flows.health import serve
+from flows.lean import settle, without_pandas
 from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
 from flows.shard_states import KeptShard
@@ -145,11 +146,13 @@ def run(settings: FlowSettings) -> None:
         worker.prepare()
         log.info("kernels ready after another %.1f s", helpers.join(fleet.types.values()))
         set_on_signals(worker.drain)
+        settle()
         run_main(build(worker), epoch_interval=timedelta(seconds=settings.epoch_secs))
 
 
 def main() -> int:
     """Entry of the process; the last line on stderr says why it ended, when it was not asked to."""
+    without_pandas()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kafka").setLevel(logging.WARNING)
     try:

@@ -21,10 +21,11 @@ R = TypeVar("R")
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compiled at its first call, with all its parts, and kept in the cache.
 
+    Other threads run meanwhile (the client that fetches, above all): its arrays are the caller's alone while it runs.
     It must make no array of its own. The types of its arguments must not differ between calls, since each other kind
     (a read-only or a strided column, another width) is compiled once more.
     """
-    return njit(cache=True, no_cfunc_wrapper=True, _nrt=False)(function)
+    return njit(cache=True, nogil=True, no_cfunc_wrapper=True, _nrt=False)(function)
 
 
 def part(function: Callable[P, R]) -> Callable[P, R]:
