@@ -9,6 +9,7 @@ import numpy as np
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from connectors.decompress import LIMIT_BYTES, decompress
+from connectors.lz4_frames import DONE, GROW, SLACK, unpack
 from connectors.record_batches import (
     BAD_COMPRESSION,
     BAD_RECORD,
@@ -32,6 +33,8 @@ FAULTS: Mapping[int, Mapping[str, bytes]] = {
 }
 MOST_RECORDS = 1 << 20
 """Most records in one compressed batch that is still read."""
+GUESS = 4
+"""Bytes that one packed byte becomes, at first; more are found room for."""
 MOST_LOST = 1 << 16
 """Most rows in one `Frames` of a batch that could not be unpacked."""
 
@@ -75,28 +78,53 @@ def _arenas(buffer: U8, batches: BatchHeaders, take: Mask, limit: int) -> Iterat
     if not codecs[take].any():
         yield _Arena(0, m, buffer, batches.start, batches.end)
         return
-    parts: list[bytes] = []
     bounds = np.zeros((2, m), np.int64)
-    first, at = 0, 0
+    first = i = fill = 0
+    held = _room(min(GUESS * buffer.size, limit))
 
     def arena(past: int) -> _Arena:
-        whole = np.frombuffer(b"".join(parts) or b"\0", np.uint8)
-        return _Arena(first, past, whole, bounds[0, first:past].copy(), bounds[1, first:past].copy())
+        return _Arena(first, past, held[: max(fill, 1)], bounds[0, first:past].copy(), bounds[1, first:past].copy())
 
-    for i in np.flatnonzero(take).tolist():
-        part = _unpacked(buffer, batches, i, limit)
-        if i > first and (part is None or at + len(part) > limit):
+    while first < m:
+        i, fill, code = unpack(
+            buffer, batches.start, batches.end, batches.attributes, batches.count, take, MOST_RECORDS, i, held, fill,
+            bounds,
+        )  # fmt: skip
+        if code == DONE:
+            yield arena(m)
+            return
+        if code == GROW and held.size < limit + SLACK:
+            held = _longer(held, fill, min(2 * held.size, limit))
+            continue
+        if code == GROW and i > first:
             yield arena(i)
-            parts, first, at = [], i, 0
+            first, fill, held = i, 0, _room(held.size - SLACK)
+            continue
+        part = _unpacked(buffer, batches, i, limit)
+        if i > first and (part is None or fill + len(part) > limit):
+            yield arena(i)
+            first, fill, held = i, 0, _room(held.size - SLACK)
         if part is None:
             yield _Arena(i, i + 1, np.zeros(0, np.uint8), batches.start[:0], batches.end[:0])
-            first = i + 1
+            first = i = i + 1
             continue
-        bounds[:, i] = at, at + len(part)
-        at += len(part)
-        parts.append(part)
-    if first < m:
-        yield arena(m)
+        held = _longer(held, fill, fill + len(part))
+        held[fill : fill + len(part)] = np.frombuffer(part, np.uint8)
+        bounds[:, i] = fill, fill + len(part)
+        i, fill = i + 1, fill + len(part)
+
+
+def _room(size: int) -> U8:
+    return np.empty(size + SLACK, np.uint8)
+
+
+def _longer(held: U8, fill: int, size: int) -> U8:
+    """The same bytes with room for `size`."""
+    if size + SLACK <= held.size:
+        return held
+    longer = _room(size)
+    longer[:fill] = held[:fill]
+    return longer
 
 
 def _unpacked(buffer: U8, batches: BatchHeaders, i: int, limit: int) -> bytes | None:
@@ -144,9 +172,11 @@ def _lost(partition: int, batch: BatchHeaders, append_ms: int, first_offset: int
 
 
 def _frames(partition: int, buffer: U8, out: I64, end_offset: int) -> Frames:
-    notes = np.empty(out.shape[1], np.uint8)
-    told = np.empty((out.shape[1], 5), np.int64)
-    packed = note_headers(buffer, out[6], out[7], WORDS, WORD_ENDS, notes, told)
+    notes = np.zeros(out.shape[1], np.uint8)
+    told, packed = np.empty((0, 5), np.int64), False
+    if out[6].any():
+        told = np.empty((out.shape[1], 5), np.int64)
+        packed = note_headers(buffer, out[6], out[7], WORDS, WORD_ENDS, notes, told)
     return Frames(
         partition=partition,
         buffer=buffer,

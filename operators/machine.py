@@ -73,3 +73,23 @@ def trailing_zeros(_typing: Any, _word: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), generate
+
+
+@intrinsic
+def store_word(_typing: Any, text: Any, _at: Any, _word: Any) -> Any:
+    """Write a uint64 into a uint8 array from a place on, its lowest bits first.
+
+    Nothing is checked: the caller knows that 0 <= at and at + 8 <= text.size.
+    """
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        array = context.make_array(text)(context, builder, arguments[0])
+        place = builder.gep(array.data, [arguments[1]])
+        word = arguments[2]
+        if sys.byteorder != "little":
+            swap = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_WIDE, [_WIDE]), "llvm.bswap.i64")
+            word = builder.call(swap, [word])
+        builder.store(word, builder.bitcast(place, _WIDE.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(text, types.int64, types.uint64), generate

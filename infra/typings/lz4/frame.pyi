@@ -10,5 +10,16 @@ class LZ4FrameCompressor:
     def compress(self, data: bytes) -> bytes: ...
     def flush(self) -> bytes: ...
 
-def compress(data: bytes) -> bytes: ...
+BLOCKSIZE_MAX64KB: int
+
+def compress(
+    data: bytes,
+    compression_level: int = ...,
+    block_size: int = ...,
+    content_checksum: bool = ...,
+    block_linked: bool = ...,
+    store_size: bool = ...,
+    *,
+    block_checksum: bool = ...,
+) -> bytes: ...
 def decompress(data: bytes) -> bytes: ...
