@@ -6,10 +6,8 @@ record batch has its own. A frame that is not plainly good is left to the librar
 
 from __future__ import annotations
 
-import numpy as np
-
 from operators.compiled import kernel, part
-from operators.machine import load_word, store_word
+from operators.machine import load_byte, load_word, store_word
 from operators.types import I64, U8, Mask
 
 DONE, ASK, GROW = range(3)
@@ -21,7 +19,11 @@ _BAD, _FULL = -1, -2
 
 @part
 def _copy(src: U8, p: int, out: U8, q: int, count: int) -> None:
-    """Copy bytes that do not overlap; up to 7 more are written behind them."""
+    """Copy bytes that do not overlap; up to 15 more are written behind them. Most are few: then without a loop."""
+    if count <= 16 and p + 16 <= src.size:
+        store_word(out, q, load_word(src, p))
+        store_word(out, q + 8, load_word(src, p + 8))
+        return
     k = 0
     while k < count and p + k + 8 <= src.size:
         store_word(out, q + k, load_word(src, p + k))
@@ -32,13 +34,31 @@ def _copy(src: U8, p: int, out: U8, q: int, count: int) -> None:
 
 
 @part
+def _repeat(out: U8, q: int, p: int, count: int) -> None:
+    """Copy bytes from before q, which they may reach into; up to 23 more are written behind them."""
+    k = 0
+    if q - p < 8:
+        while k < count:
+            out[q + k] = out[p + k]
+            k += 1
+        return
+    store_word(out, q, load_word(out, p))
+    store_word(out, q + 8, load_word(out, p + 8))
+    store_word(out, q + 16, load_word(out, p + 16))
+    k = 24
+    while k < count:
+        store_word(out, q + k, load_word(out, p + k))
+        k += 8
+
+
+@part
 def _length(src: U8, p: int, end: int, first: int) -> tuple[int, int]:
     """A length whose first 4 bits are known, and the place after it; that is beyond `end` where it did not fit."""
-    n = int(np.int64(first))
+    n = first
     if n == 15:
         more = 255
         while more == 255 and p < end:
-            more = int(np.int64(src[p]))
+            more = load_byte(src, p)
             n += more
             p += 1
         if more == 255:
@@ -51,7 +71,7 @@ def _block(src: U8, p: int, end: int, out: U8, q: int, base: int) -> int:
     """One block to `out` from q on, which may refer back to `base`: the place after it, or BAD, or FULL."""
     room = out.size - SLACK
     while p < end:
-        token = src[p]
+        token = load_byte(src, p)
         n, p = _length(src, p + 1, end, token >> 4)
         if n > end - p:
             return _BAD
@@ -63,22 +83,14 @@ def _block(src: U8, p: int, end: int, out: U8, q: int, base: int) -> int:
             return q
         if p + 2 > end:
             return _BAD
-        offset = np.int64(src[p]) | (np.int64(src[p + 1]) << 8)
+        offset = load_byte(src, p) | (load_byte(src, p + 1) << 8)
         n, p = _length(src, p + 2, end, token & 15)
         n += 4
         if p > end or offset == 0 or q - offset < base:
             return _BAD
         if n > room - q:
             return _FULL
-        k = 0
-        if offset >= 8:
-            while k < n:
-                store_word(out, q + k, load_word(out, q + k - offset))
-                k += 8
-        else:
-            while k < n:
-                out[q + k] = out[q + k - offset]
-                k += 1
+        _repeat(out, q, q - offset, n)
         q += n
     return _BAD
 
@@ -97,7 +109,7 @@ def _frame(src: U8, p: int, end: int, out: U8, q: int) -> int:
     while p + 4 <= end:
         size = 0
         for k in range(4):
-            size |= int(np.int64(src[p + k])) << (8 * k)
+            size |= load_byte(src, p + k) << (8 * k)
         p += 4
         if size == 0:
             return q if p + (4 if closed else 0) == end else _BAD

@@ -51,6 +51,18 @@ def load_word(_typing: Any, text: Any, _at: Any) -> Any:
 
 
 @intrinsic
+def load_byte(_typing: Any, text: Any, _at: Any) -> Any:
+    """One byte of a uint8 array as an int64; the caller knows that 0 <= at < text.size, negative places are not looked
+    for."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        array = context.make_array(text)(context, builder, arguments[0])
+        return builder.zext(builder.load(builder.gep(array.data, [arguments[1]])), _WIDE)
+
+    return types.int64(text, types.int64), generate
+
+
+@intrinsic
 def crc32c_word(_typing: Any, _crc: Any, _word: Any) -> Any:
     """A running CRC-32C (uint64, inverted) after 8 more bytes, the first in the lowest bits of a uint64."""
 
