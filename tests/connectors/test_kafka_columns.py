@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import signal
+import socket
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from confluent_kafka.admin._resource import ResourceType
 from kafka import KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.consumer.fetcher import Fetcher, IsolationLevel
+from kafka.net.transport import KafkaTCPTransport
 from kafka.record.memory_records import MemoryRecords
 
-from connectors.kafka_columns import ColumnConsumer, OffsetAheadError, OffsetExpiredError, _ColumnarRecords
+from connectors.kafka_columns import ColumnConsumer, OffsetAheadError, OffsetExpiredError, _ColumnarRecords, _receive
 from connectors.kafka_commit import PRODUCER
 from operators.frames import FAULT
 from tests.connectors.batches import NOW_MS, Sent, as_array, batch, messages
@@ -291,6 +293,22 @@ def test_the_private_parts_of_kafka_python_leaned_on_are_as_they_were() -> None:
     assert "collections.deque(" in init and "key=lambda txn: txn.first_offset" in init
     raw = batch([Sent(b"k", b"v")])
     assert bytes(MemoryRecords(raw)._buffer) == raw
+    reads = inspect.getsource(KafkaTCPTransport._read_from_sock)
+    assert "recvd_data, err = self._sock_recv()" in reads and "if err:" in reads
+    assert KafkaTCPTransport._sock_recv is _receive
+
+
+def test_what_is_received_is_all_there_is_and_an_end_is_said() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        transport = KafkaTCPTransport(None, ours)
+        assert _receive(transport) == (b"", None)
+        theirs.sendall(bytes(range(256)) * 100)
+        assert _receive(transport) == (bytes(range(256)) * 100, None)
+        theirs.close()
+        data, fault = _receive(transport)
+        assert data == b"" and isinstance(fault, kafka_errors.KafkaConnectionError)
 
 
 def test_the_unpacking_behaves_in_the_fetchers_hands_as_the_fetcher_expects() -> None:
