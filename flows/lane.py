@@ -21,6 +21,7 @@ from operators.decoded import Messages, Report
 from operators.dedupe import Dedupe, Gaps
 from operators.definition import TwinType
 from operators.detect import Anomalies, Detect
+from operators.detect_pattern import DetectPattern
 from operators.episodes import Episodes
 from operators.ledger import Ledger
 from operators.quality import Assess
@@ -95,7 +96,7 @@ class Lane:
         self.calibrate = Calibrate(twin, lambda device: names[device])
         self.assess = Assess(twin)
         self.state = TwinState(twin)
-        self.rules = Rules(twin)
+        self.rules, self.patterns = Rules(twin), DetectPattern(twin)
         self.detect = Detect(twin, at_once, new_detector)
         self.window = Window(n, twin.window, idle)
         self.align = Align(twin.align, wait, idle) if twin.align else None
@@ -123,6 +124,7 @@ class Lane:
         states = self.state.push(applied)
         merged = self._reports(reports, messages, fresh.duplicate_messages)
         alerts = self.rules.alerts(self.rules.push(rows), self.names)
+        alerts += self.patterns.alerts(self.patterns.push(rows), self.names)
         found = [self._samples(applied, alerts)]
 
         # settled: in event time
@@ -221,7 +223,9 @@ class Lane:
     def _stateful(self) -> dict[str, Stateful]:
         cores: dict[str, Stateful | None] = {
             "dedupe": self.dedupe, "clock": self.clock, "assess": self.assess, "state": self.state,
-            "rules": self.rules, "detect": self.detect, "window": self.window, "named": self.named, "align": self.align,
+            "rules": self.rules, "patterns": self.patterns,
+            "detect": self.detect, "window": self.window, "named": self.named,
+            "align": self.align,
             "reorder": self.reorder, "detect_ordered": self.detect_ordered,
             **{f"episodes{i}": e for i, e in enumerate(self.episodes)},
         }  # fmt: skip

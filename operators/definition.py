@@ -193,6 +193,20 @@ class RuleSpec:
 
 
 @dataclass(frozen=True)
+class PatternSpec:
+    """A rule over two limits: `second` within `within_ns` after `first`, or just not; only their limits count."""
+
+    id: str
+    kind: Literal["followed_by", "not_followed_by"]
+    first: RuleSpec
+    second: RuleSpec
+    within_ns: int
+    severity: Literal["warn", "alarm"] = "warn"
+    message: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
 class CommandSpec:
     """A verb the device understands; `arguments` is a JSON Schema of its arguments object."""
 
@@ -229,6 +243,7 @@ class TwinType:
     device_calibrations: dict[str, tuple[Calibration, ...]] = field(default_factory=dict)
     detectors: tuple[DetectorSpec, ...] = ()
     rules: tuple[RuleSpec, ...] = ()
+    patterns: tuple[PatternSpec, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
     source: str = field(default="<memory>", compare=False)

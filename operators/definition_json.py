@@ -7,7 +7,17 @@ import json
 import math
 from typing import Any
 
-from operators.definition import AlignSpec, Calibration, DetectorSpec, NamedWindow, RuleSpec, Signal, TwinType, Vector
+from operators.definition import (
+    AlignSpec,
+    Calibration,
+    DetectorSpec,
+    NamedWindow,
+    PatternSpec,
+    RuleSpec,
+    Signal,
+    TwinType,
+    Vector,
+)
 
 
 def to_dict(twin_type: TwinType) -> dict[str, Any]:
@@ -38,7 +48,7 @@ def to_dict(twin_type: TwinType) -> dict[str, Any]:
             device: {"calibration": _calibrations(own)} for device, own in sorted(t.device_calibrations.items())
         },
         "detectors": [_detector(d) for d in t.detectors],
-        "rules": [_rule(r) for r in t.rules],
+        "rules": [*map(_rule, t.rules), *map(_pattern, t.patterns)],
         "commands": {
             c.verb: {"arguments": _sorted(c.arguments), "timeout": _ns(c.timeout_ns), "grave": c.grave}
             for c in t.commands
@@ -186,6 +196,20 @@ def _detector(d: DetectorSpec) -> dict[str, Any]:
         "settings": _sorted(d.settings),
         "order": d.order,
         "clear_after": _ns(d.clear_after_ns),
+    }
+
+
+def _pattern(p: PatternSpec) -> dict[str, Any]:
+    when = _step(p.first) | {p.kind: _step(p.second), "within": _ns(p.within_ns)}
+    return {"id": p.id, "when": when, "severity": p.severity, "message": p.message, "command": p.command}
+
+
+def _step(r: RuleSpec) -> dict[str, Any]:
+    return {
+        "signal": r.signal,
+        r.kind: float(r.limit),
+        "hysteresis": float(r.hysteresis),
+        "debounce": _ns(r.debounce_ns),
     }
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 from jsonschema import Draft202012Validator
 
-from operators.definition import SECOND, CommandSpec, DetectorSpec, RuleSpec
+from operators.definition import SECOND, CommandSpec, DetectorSpec, PatternSpec, RuleSpec
 from operators.definition_check import Cursor, check, nearest
 from operators.definition_methods import Method
 from operators.definition_signals import Names
@@ -77,44 +78,97 @@ def _settings(place: Cursor, method: Method) -> dict[str, object]:
     return values
 
 
-def read_rules(root: Cursor, names: Names, commands: Mapping[str, CommandSpec]) -> tuple[RuleSpec, ...]:
-    """The rules in file order.
+def read_rules(
+    root: Cursor, names: Names, commands: Mapping[str, CommandSpec]
+) -> tuple[tuple[RuleSpec, ...], tuple[PatternSpec, ...]]:
+    """The rules over one condition, and those over two (`when`), each in file order.
 
     Raises:
         DefinitionError: unknown signal or command, an id used twice, not exactly one condition.
     """
     section = root.get("rules")
-    found: list[RuleSpec] = []
+    ids: list[str] = []
+    rules: list[RuleSpec] = []
+    patterns: list[PatternSpec] = []
     for place in section or ():
-        refuse_twice(place, [r.id for r in found])
-        found.append(_rule(place, names, commands))
-    return tuple(found)
+        refuse_twice(place, ids)
+        ids.append(place.text("id"))
+        if place.text("command"):
+            _check_command(place.get("command") or place, place.text("command"), commands)
+        if when := place.get("when"):
+            patterns.append(_pattern(place, when, names))
+        else:
+            rules.append(_rule(place, names))
+    return tuple(rules), tuple(patterns)
 
 
-def _rule(place: Cursor, names: Names, commands: Mapping[str, CommandSpec]) -> RuleSpec:
-    kinds: list[Literal["above", "below", "absent"]] = ["above", "below", "absent"]
+def _pattern(place: Cursor, when: Cursor, names: Names) -> PatternSpec:
+    for key in ("signal", "above", "below", "absent", "hysteresis", "debounce"):
+        if entry := place.get(key):
+            raise entry.error("means nothing beside when", "move it into when")
+    kinds: tuple[Literal["followed_by", "not_followed_by"], ...] = ("followed_by", "not_followed_by")
+    given = [kind for kind in kinds if when.get(kind)]
+    if len(given) != 1:
+        detail = f"has {' and '.join(given) or 'none'} of followed_by, not_followed_by"
+        raise when.error(detail, "write exactly one of them")
+    return PatternSpec(
+        id=place.text("id"),
+        kind=given[0],
+        first=_limit(when, "", names),
+        second=_limit(when.get(given[0]) or when, "", names),
+        within_ns=when.duration("within", SECOND, zero=False),
+        severity=_severity(place),
+        message=place.text("message"),
+        command=place.text("command"),
+    )
+
+
+def _severity(place: Cursor) -> Literal["warn", "alarm"]:
+    return "alarm" if place.text("severity") == "alarm" else "warn"
+
+
+def _limit(place: Cursor, name: str, names: Names) -> RuleSpec:
+    """A condition with a limit."""
+    kinds: tuple[Literal["above", "below"], ...] = ("above", "below")
     given = [kind for kind in kinds if place.get(kind)]
+    if len(given) != 1:
+        raise place.error(f"has {' and '.join(given) or 'none'} of above, below", "write exactly one of them")
+    return RuleSpec(
+        id=name,
+        signal=names.one(place.get("signal") or place, place.text("signal")),
+        kind=given[0],
+        limit=place.number(given[0], 0.0),
+        hysteresis=place.number("hysteresis", 0.0),
+        debounce_ns=place.duration("debounce", 0),
+    )
+
+
+def _rule(place: Cursor, names: Names) -> RuleSpec:
+    if not place.get("signal"):
+        at = Cursor(place.source, place.node, (*place.path, "signal"))
+        raise at.error("is missing", "add 'signal: temperature', or when")
+    given = [kind for kind in ("above", "below", "absent") if place.get(kind)]
     if len(given) != 1:
         detail = f"has {' and '.join(given) or 'none'} of above, below, absent"
         raise place.error(detail, "write exactly one of them")
-    kind = given[0]
-    for key in ("hysteresis", "debounce") if kind == "absent" else ():
+    told: dict[str, Any] = {
+        "severity": _severity(place),
+        "message": place.text("message"),
+        "command": place.text("command"),
+    }
+    if given[0] != "absent":
+        return replace(_limit(place, place.text("id"), names), **told)
+    for key in ("hysteresis", "debounce"):
         if entry := place.get(key):
             raise entry.error("means nothing for an absence", "remove it")
-    command = place.text("command")
-    if command:
-        _check_command(place.get("command") or place, command, commands)
     return RuleSpec(
         id=place.text("id"),
         signal=names.one(place.get("signal") or place, place.text("signal")),
-        kind=kind,
-        limit=0.0 if kind == "absent" else place.number(kind, 0.0),
-        hysteresis=place.number("hysteresis", 0.0),
-        debounce_ns=place.duration("debounce", 0),
-        after_ns=place.duration(kind, 0, zero=False) if kind == "absent" else 0,
-        severity="alarm" if place.text("severity") == "alarm" else "warn",
+        kind="absent",
+        after_ns=place.duration("absent", 0, zero=False),
+        severity=_severity(place),
         message=place.text("message"),
-        command=command,
+        command=place.text("command"),
     )
 
 

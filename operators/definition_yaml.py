@@ -65,6 +65,7 @@ def loads(text: str, *, source: str = "<memory>", methods: Mapping[str, Method] 
     align = read_align(root, names)
     commands = _commands(root)
     window = read_window(root)
+    rules, patterns = read_rules(root, names, {command.verb: command for command in commands})
     report, velocity = root.get("report"), root.get("velocity")
     return TwinType(
         name=root.text("twin_type"),
@@ -82,7 +83,8 @@ def loads(text: str, *, source: str = "<memory>", methods: Mapping[str, Method] 
         calibrations=calibrations,
         device_calibrations=read_device_calibrations(root, names, calibrations),
         detectors=read_detectors(root, names, methods, rows=align is not None),
-        rules=read_rules(root, names, {command.verb: command for command in commands}),
+        rules=rules,
+        patterns=patterns,
         commands=commands,
         report=check_schema(report) if report else {},
         source=source,

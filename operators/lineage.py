@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from operators.definition import DetectorSpec, RuleSpec, TwinType
+from operators.definition import DetectorSpec, PatternSpec, RuleSpec, TwinType
 from operators.definition_json import definition_hash
 from operators.definition_methods import METHODS
 
@@ -75,8 +75,8 @@ class Versions:
             self._definition = DefinitionVersion(self._type.name, self._type.version, definition_hash(self._type))
         return self._definition
 
-    def rule(self, spec: RuleSpec) -> ModelVersion:
-        """Of a rule."""
+    def rule(self, spec: RuleSpec | PatternSpec) -> ModelVersion:
+        """Of a rule or a pattern."""
         return self._model(f"rule {spec.id}", spec.kind, RULES_VERSION, asdict(spec))
 
     def detector(self, spec: DetectorSpec) -> ModelVersion:

@@ -121,10 +121,10 @@ class Rules:
             x = Columns(batch.series, batch.ts, batch.arrival, batch.value, batch.quality, batch.offset)
             worst = 2 * len(self.specs) + self._devices * self._table.absent.size
             while at < n:
-                events = _events(worst + _ROOM)
+                events = new_events(worst + _ROOM)
                 at, found = run(self._table, self._phases, self._devices, x, at, worst, events)
                 parts.append(Events._make(column[:found] for column in events))
-        parts = parts or [_events(0)]
+        parts = parts or [new_events(0)]
         return RuleOutput(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
     def alerts(self, out: RuleOutput, devices: Sequence[str]) -> list[Alert]:
@@ -207,7 +207,8 @@ def alert_id(rule: str, device: str, since_ns: int, since_offset: int) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _events(room: int) -> Events:
+def new_events(room: int) -> Events:
+    """Room for so many events."""
     i64 = np.zeros((6, room), np.int64)
     return Events(
         row=i64[0].astype(np.intp),

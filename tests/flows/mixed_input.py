@@ -36,6 +36,8 @@ detectors:
 rules:
   - {id: high, signal: flow, above: 50, hysteresis: 5, severity: alarm, message: Flow high, command: stop}
   - {id: silent, signal: temp, absent: 10s}
+  - {id: after, when: {signal: flow, above: 50, followed_by: {signal: temp, below: 20}, within: 20s}}
+  - {id: lacking, when: {signal: flow, above: 50, not_followed_by: {signal: temp, above: 22}, within: 3s}}
 commands: {stop: {}}
 report: {type: object, properties: {task: {type: string}}, additionalProperties: false}
 """

@@ -67,7 +67,7 @@ def test_the_stream_has_everything_in_it(whole: tuple[dict[str, list[str]], Ledg
     reasons = ("bad_json", "unknown_type", "bad_time", "bad_report", "partial_vector", "empty")
     assert [reason for reason in reasons if reason not in dead] == []
     rules = "".join("".join(v) for k, v in lines.items() if k.startswith("alerts"))
-    expected = ("'high'", "'silent'", "'spikes'", "'ordered'", "'joint'", "'returned'")
+    expected = ("'high'", "'silent'", "'spikes'", "'ordered'", "'joint'", "'returned'", "'after'", "'lacking'")
     assert [rule for rule in expected if rule not in rules] == []
 
 

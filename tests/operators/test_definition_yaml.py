@@ -87,6 +87,16 @@ def test_rows_go_by_a_leader_or_by_groups_and_orientations_by_slerp() -> None:
     assert group.required == (True, False, False, False, True, True, True, True)
 
 
+def test_a_rule_over_two_conditions_is_a_pattern_and_stands_beside_the_others() -> None:
+    t = load(GOLDEN / "good" / "patterns.yaml")
+    dry, no_flow = t.patterns
+    assert [r.id for r in t.rules] == ["hot"]
+    assert (dry.kind, dry.within_ns, dry.severity, dry.command) == ("followed_by", 5 * SECOND, "alarm", "stop")
+    assert (dry.first.signal, dry.first.limit, dry.first.debounce_ns) == ("temp", 60.0, 2 * SECOND)
+    assert (dry.second.kind, dry.second.hysteresis) == ("below", 3.0)
+    assert no_flow.kind == "not_followed_by"
+
+
 def test_words_such_as_yes_and_on_stay_text() -> None:
     (go,) = (c for c in load(EVERYTHING).commands if c.verb == "go")
     assert go.arguments["properties"]["on"] == {"enum": ["yes", "no", "on"]}
@@ -214,12 +224,13 @@ def test_a_vector_whose_elements_differ_in_more_than_a_file_can_say_is_not_writt
 
 def test_the_examples_of_the_docs_load() -> None:
     page = (GOLDEN.parent.parent.parent / "docs" / "twin-types.md").read_text("utf-8")
-    smallest, windows, align, calibration, reactions, _ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    smallest, windows, align, calibration, reactions, patterns, _ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     loads(smallest)
     signals = "{temperature: {}, speed: {}, state: {}, pressure: {}, imu: {length: 3}, ax: {}, ay: {}, current: {}}"
     assert [w.kind for w in probe(windows, signals.replace("length: 3", "length: 3, rate_hz: 80")).windows] == [
         *("time", "session", "count", "time")
     ]
+    assert len(probe(patterns, "{current: {}, flow: {}, valve: {}}").patterns) == 2
     probe(align, signals)
     probe(calibration, signals)
     probe("align: {every: 1s}\n" + reactions, signals)
