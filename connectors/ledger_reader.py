@@ -1,12 +1,13 @@
 """What the broker holds about the ledger of a flow: input, committed offsets, ledger ranges, and counts of results.
 
 Nothing here comes from a running process. Topics are read read_committed, as columns; of a block of results only its
-number of rows and the offset of its first one are looked at.
+number of rows, the offset of its first one and the rows of each device are looked at.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,6 +39,7 @@ class _Letter(msgspec.Struct):
     topic: str = "samples"
     whole: bool = True
     samples: int = 0
+    key: str = ""
 
 
 _ledger = msgspec.json.Decoder(LedgerRecord)
@@ -95,16 +97,25 @@ class LedgerReader:
         topic: the input.
         group: whose committed offsets count.
         since_ns: look at results only from this arrival time on, ns UTC; 0 for all that is kept.
+        since: look at devices only from this offset of every partition on.
+
+    Attributes:
+        devices: samples of each device that were applied, late and rejected, as the results hold them; a dead letter
+            counts for its key.
 
     Raises:
         TopicError: a topic is missing, or the broker does not answer.
     """
 
-    def __init__(self, bootstrap: str, *, topic: str = "samples", group: str = "telemetry", since_ns: int = 0) -> None:
+    def __init__(
+        self, bootstrap: str, *, topic: str = "samples", group: str = "telemetry", since_ns: int = 0, since: int = 0
+    ) -> None:
+        self._from = since
         self._bootstrap, self._topic, self._group, self._since_ns = bootstrap, topic, group, since_ns
         self._input = TopicTail(bootstrap, topic, since_ns=since_ns)
         self._tails = {name: TopicTail(bootstrap, name, since_ns=since_ns) for name in ("ledger", *RESULTS)}
         self._ranges = {p: array("q") for p in self.partitions}
+        self.devices: dict[str, Counter[str]] = {}
         self._results = {name: {p: self._counted(name, p) for p in self.partitions} for name in RESULTS}
 
     @property
@@ -143,16 +154,24 @@ class LedgerReader:
         for frames in self._tails["ledger"].read():
             for value in _values(frames):
                 self._ranges[frames.partition].extend(_row(_ledger.decode(value)))
-        for topic in ("readings", "late"):
+        for topic, outcome in (("readings", "applied"), ("late", "late")):
             for frames in self._tails[topic].read():
                 for value in _values(frames):
-                    at, rows = _block(value)
+                    at, rows, devices = _block(value)
                     self._results[topic][frames.partition].add(at, 0, rows)
+                    if at >= self._from:
+                        for device, count in devices.items():
+                            self._count(device, outcome, count)
         for frames in self._tails["dead-letters"].read():
             for value in _values(frames):
                 letter = _letter.decode(value)
                 if letter.topic == self._topic:
                     self._results["dead-letters"][frames.partition].add(letter.offset, letter.whole, letter.samples)
+                    if letter.offset >= self._from:
+                        self._count(letter.key, "rejected", letter.samples)
+
+    def _count(self, device: str, outcome: str, samples: int) -> None:
+        self.devices.setdefault(device, Counter())[outcome] += samples
 
     def facts(self, committed: Mapping[int, int | None]) -> dict[int, Facts]:
         """What has been read, by partition, beside these committed offsets."""
@@ -189,19 +208,21 @@ def _row(entry: LedgerRecord) -> list[int]:
     ]
 
 
-def _block(value: bytes) -> tuple[int, int]:
-    """Offset of the first row of an Arrow block, and its number of rows.
+def _block(value: bytes) -> tuple[int, int, Counter[str]]:
+    """Offset of the first row of an Arrow block, its number of rows, and those of each device.
 
     >>> sink = pa.BufferOutputStream()
-    >>> table = pa.table({"offset": [7, 8], "value": [0.5, 1.5]})
+    >>> table = pa.table({"offset": [7, 8], "device": pa.array(["a", "a"]).dictionary_encode()})
     >>> with pa.ipc.new_stream(sink, table.schema) as writer:
     ...     writer.write_table(table)
     >>> _block(sink.getvalue().to_pybytes())
-    (7, 2)
+    (7, 2, Counter({'a': 2}))
     """
-    first, rows = -1, 0
+    first, rows, devices = -1, 0, Counter[str]()
     for batch in pa.ipc.open_stream(value):
         if first < 0 and batch.num_rows:
             first = batch.column("offset")[0].as_py()
         rows += batch.num_rows
-    return first, rows
+        names, counts = (column.to_pylist() for column in batch.column("device").value_counts().flatten())
+        devices.update(dict(zip(names, counts, strict=True)))
+    return first, rows, devices

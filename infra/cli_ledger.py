@@ -7,7 +7,8 @@ import math
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 
 from connectors.ledger_reader import RESULTS, LedgerReader
 from connectors.shards import SHARDS
@@ -50,11 +51,13 @@ class Since:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The cut: what every shard says, and whether the flow reached what the topic held when it was asked."""
+    """The cut: what every shard says, whether the flow reached what the topic held when asked, and per device what
+    became of its samples, as far as results tell."""
 
     shards: list[ShardAudit]
     complete: bool
     waited_secs: float
+    devices: dict[str, Counter[str]] = field(default_factory=dict)
 
     @property
     def findings(self) -> list[Finding]:
@@ -89,7 +92,7 @@ def ledger(folders: Folders, settings: Settings, *, check: bool, since: str, as_
 def examine(bootstrap: str, since: Since, *, patience_secs: float) -> Report:
     """Read the broker until the flow has committed what the topic holds now and all is there, or patience ends."""
     started = time.monotonic()
-    reader = LedgerReader(bootstrap, since_ns=since.ns)
+    reader = LedgerReader(bootstrap, since_ns=since.ns, since=since.offset)
     try:
         goal = reader.ends()
         reached = math.inf
@@ -104,7 +107,7 @@ def examine(bootstrap: str, since: Since, *, patience_secs: float) -> Report:
                 facts = reader.facts(committed)
                 offsets = reader.since if since.ns else dict.fromkeys(facts, since.offset)
                 shards = [audit(f, shard=SHARDS[p], partition=p, since=offsets[p]) for p, f in facts.items()]
-                report = Report(shards, complete, round(time.monotonic() - started, 1))
+                report = Report(shards, complete, round(time.monotonic() - started, 1), reader.devices)
                 if over or not report.findings:
                     return report
             time.sleep(BETWEEN_SECS)
@@ -132,6 +135,7 @@ def _fields(report: Report) -> dict[str, object]:
         "waited_s": report.waited_secs,
         "ledger": total.to_dict(),
         "behind": sum(shard.behind for shard in report.shards),
+        "devices": {name: dict(counts) for name, counts in sorted(report.devices.items())},
         "shards": [{**asdict(shard), "ledger": shard.ledger.to_dict()} for shard in report.shards],
         "findings": [asdict(finding) for finding in report.findings],
     }

@@ -104,6 +104,16 @@ def test_it_balances_and_says_what_became_of_everything(twinflow: Command) -> No
     assert shards["00bg"]["ledger"]["records_in"] == 0
 
 
+def test_the_samples_of_every_device_add_up_to_those_of_all(twinflow: Command) -> None:
+    told = twinflow.json("ledger", "--check")
+    samples, devices = told["ledger"]["samples"], told["devices"]
+    for outcome in ("applied", "late", "rejected"):
+        assert sum(counts.get(outcome, 0) for counts in devices.values()) == samples[outcome], outcome
+    assert {"pump-1", "pump-2", "probe-1"} <= set(devices)
+    later = twinflow.json("ledger", "--since", "250")["devices"]
+    assert all(later[name]["applied"] < devices[name]["applied"] for name in ("pump-1", "pump-2", "probe-1"))
+
+
 def test_since_leaves_out_what_lies_before(twinflow: Command) -> None:
     by_offset = twinflow.json("ledger", "--check", "--since", "260")
     assert by_offset["balanced"]
