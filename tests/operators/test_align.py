@@ -311,3 +311,24 @@ def test_a_row_that_a_late_sample_of_the_leader_would_have_made_stays_away_and_t
     align = Align(dataclasses.replace(spec_of("pp", every=1), leader=0), wait_ns=0, idle_timeout_ns=10**9)
     out = align.push(Batch.of(series=[0, 0, 1, 0], ts=[5, 10, 20, 7], value=0.0))
     assert (out.ts_ns.tolist(), out.taken.tolist()) == ([5, 10], [True, True, True, False])
+
+
+def test_rows_of_a_leader_are_those_of_a_polars_as_of_join_with_max_gap_as_tolerance() -> None:
+    rng = np.random.default_rng(11)
+    n, wait = 3000, 50
+    arrival = np.cumsum(rng.integers(1, 20, n))
+    batch = Batch.of(
+        series=rng.integers(0, 2, n), ts=arrival - rng.integers(0, wait, n), arrival=arrival, value=np.arange(n)
+    )
+    align = Align(dataclasses.replace(spec_of("pp", every=1, gap=15), leader=0), wait, 10**9)
+    found = rows(align.push(batch)) + rows(align.finish())
+    frame = pl.DataFrame({"series": batch.series, "t": batch.ts, "x": batch.value, "row": np.arange(n)})
+    left, right = (
+        frame.filter(pl.col("series") == s).sort("t", "row").unique("t", keep="last", maintain_order=True)
+        for s in (0, 1)
+    )
+    wanted = left.join_asof(right.select("t", y="x"), on="t", strategy="backward", tolerance=15)
+    assert [r[1] for r in found] == wanted["t"].to_list()
+    assert [r[2][0] for r in found] == wanted["x"].to_list()
+    assert [None if np.isnan(r[2][1]) else r[2][1] for r in found] == wanted["y"].to_list()
+    assert wanted["y"].null_count() > 100
