@@ -14,6 +14,7 @@ rows). A file opens with MAGIC and the version of this layout; what the arrays m
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import zlib
@@ -371,12 +372,12 @@ def _apply(data: mmap.mmap | bytes, start: int, end: int, image: State) -> State
             continue
         dtype, rows = np.dtype(dtype_text), np.zeros(0, np.int64)
         if how == "full":
-            column, count = np.empty(shape, dtype), int(np.prod(shape))
+            column, count = np.empty(shape, dtype), math.prod(shape)
         else:
             held = int.from_bytes(data[at : at + 8], "little")
             rows = np.frombuffer(data, "<i8", held, at + 8).copy()
             at += 8 + 8 * held
-            column, count = _longer(image[name], shape), held * int(np.prod(shape[1:]))
+            column, count = _longer(image[name], shape), held * math.prod(shape[1:])
         values = np.frombuffer(data, dtype, count, at)
         at += count * dtype.itemsize
         if how == "full":

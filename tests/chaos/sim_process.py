@@ -1,0 +1,194 @@
+"""One life of a telemetry process in the simulator: real worker, shard, state log, delivery; a virtual broker."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from connectors.kafka_commit import CommitPool, Record, Settled, ShardTransactions, Source
+from flows.publish import settled_records
+from flows.settings import FlowSettings
+from flows.state_folder import StateFolder
+from flows.telemetry import ShardLogic, TelemetryWorker
+from operators.definition import Fleet
+from operators.frames import Frames
+from tests.chaos.sim_broker import TOPIC, Dice, Link, SimBroker
+
+
+class SimClock:
+    """Stands in for the module `time`; it only moves when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        self.now += 0.01
+        return self.now
+
+
+class SimTransactions(ShardTransactions):
+    """What is dropped, gathered and committed at which offset is decided by the real code; the broker is virtual."""
+
+    def __init__(self, link: Link) -> None:
+        self._link, self._epoch = link, link.broker.begin_producer()
+        self.shard, self.open, self.offsets = "00bg", False, {(TOPIC, 0): link.broker.offset}
+        self._source, self._merge = (TOPIC, 0), settled_records
+        self._parts, self._rows, self._end_offset = [], 0, -1
+
+    def send(self, records: Iterable[Record]) -> None:
+        self.open = True
+        told = list(records)
+        self._link.call("write", lambda: self._link.broker.write(self._epoch, told))
+
+    def commit_at(self, offsets: Mapping[Source, int]) -> None:
+        [offset] = offsets.values()
+        self._link.call("commit", lambda: self._link.broker.commit(self._epoch, offset))
+        self.open = False
+        self.offsets |= offsets
+
+
+class SimConsumer:
+    """Fetches of seeded sizes."""
+
+    def __init__(self, broker: SimBroker, dice: Dice, offset: int) -> None:
+        self._broker, self._dice, self._offset = broker, dice, offset
+
+    def poll(self, timeout_ms: int) -> list[Frames]:
+        """At most one fetch."""
+        frames = self._broker.fetch(self._offset, self._dice.random.randint(1, 12))
+        if frames is None:
+            return []
+        self._offset = frames.end_offset
+        return [frames]
+
+
+class SimWorker(TelemetryWorker):
+    """The worker with everything that would open a connection replaced."""
+
+    transactions_class = SimTransactions
+
+    def __init__(self, folder: Path, fleet: Fleet, broker: SimBroker, dice: Dice) -> None:
+        super().__init__(FlowSettings("", folder, processes=12), StateFolder(folder), fleet)
+        self.transactional = True
+        self.pool = CommitPool(1)
+        self.broker, self.dice, self.link = broker, dice, Link(broker, dice)
+
+    def fence(self, partitions: Collection[int]) -> None:
+        for p in partitions:
+            self.transactions(p)
+
+    def transactions(self, partition: int) -> ShardTransactions:
+        made = self._transactions.get(partition)
+        if made is None:
+            made = self.transactions_class(self.link)
+            self._transactions[partition] = made
+            self.committed[partition] = made.committed
+        return made
+
+    def _start(self) -> None:
+        self._starts = self._start_offsets()
+        consumer: Any = SimConsumer(self.broker, self.dice, self._starts[0])
+        self._consumer = consumer
+
+
+class Process:
+    """From start to death. Every method may raise Crash, or CommitError where the process ends itself.
+
+    Attributes:
+        folder: its state. appended: bytes of the newest state log before and after the last append.
+    """
+
+    worker_class = SimWorker
+
+    def __init__(self, folder: Path, fleet: Fleet, broker: SimBroker, dice: Dice) -> None:
+        self.folder, self.broker, self.dice = folder, broker, dice
+        self.torn: tuple[Path, int, int] | None = None
+        self.worker = self.worker_class(folder, fleet, broker, dice)
+        dice.point("start")
+        self.worker.prepare()
+        self.kept = self.worker.kept[0]
+        dice.note("start", "committed", broker.offset, "state", self.kept.resume)
+        assert (self.kept.resume or 0) <= (broker.offset or 0), "the state is ahead of what was delivered"
+        self.worker.add(0, None)
+        self.logic = ShardLogic(self.worker)
+        self.unsent: list[Record] = []
+        self.taken = False
+
+    def turn(self) -> bool:
+        """Fetch and work through once; whether there was anything."""
+        fetched = self.worker.take(0)
+        if not fetched:
+            return False
+        for live, settled in self.logic.on_batch(fetched)[0]:
+            self.taken = True
+            self.dice.note("worked", settled.end_offset)
+            self.dice.point("worked")
+            self._send_live(live)
+            self._write(settled)
+        return True
+
+    def _write(self, settled: Settled) -> None:
+        self.worker.transactions(0).write(settled)
+
+    def _send_live(self, records: list[Record]) -> None:
+        """On their way; they arrive at once or at the latest when they are waited for."""
+        self.unsent += records
+        if self.dice.random.random() < 0.5:
+            self._flush()
+
+    def _flush(self) -> None:
+        sent, self.unsent = self.unsent, []
+        self.broker.live += sent
+
+    def end_epoch(self) -> None:
+        """Log the state, wait for the live path, commit: in this order."""
+        if not self.taken:
+            return
+        self.append()
+        self.dice.point("appended")
+        self._flush()
+        self.commit()
+
+    def commit(self) -> None:
+        """Commit what is open."""
+        self.worker.transactions(0).commit()
+
+    def append(self) -> None:
+        """Append the state; what a power cut may take of it is noted."""
+        before = _sizes(self.folder)
+        self.logic.snapshot()
+        path, size = max(_sizes(self.folder).items(), key=lambda item: int(item[0].name.rsplit(".", 2)[1]))
+        self.torn = (path, before.get(path, 0), size)
+        self.dice.note("append", size)
+
+    def close(self) -> None:
+        """The system closes its files."""
+        self.kept._log.close()
+
+
+def _sizes(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in (folder / "shards").glob("00bg.*.log")}
+
+
+def after_power_cut(process: Process, dice: Dice) -> None:
+    """The disk lost the last append, or a part of it; what is left of it may be zeros or garbage."""
+    if process.torn is None or not process.torn[0].exists():
+        return
+    path, before, after = process.torn
+    kind, keep = dice.random.choice(("cut", "zeros", "garbage")), dice.random.randint(before, after)
+    data = bytearray(path.read_bytes())
+    lost = len(data) - keep
+    data[keep:] = {"cut": b"", "zeros": bytes(lost), "garbage": dice.random.randbytes(lost)}[kind]
+    path.write_bytes(data)
+    dice.note("power cut", kind, keep, "of", after)
+
+
+def copied(folder: Path, to: Path) -> Path:
+    """A copy of a state folder, in place of what was there."""
+    shutil.rmtree(to, ignore_errors=True)
+    if folder.exists():
+        shutil.copytree(folder, to)
+    return to
