@@ -59,6 +59,7 @@ class Worker:
         self._transactions: dict[int, ShardTransactions] = {}
         self._resume: dict[int, int | None] = {}
         self._starts: dict[int, int] = {}
+        self._read: dict[int, int] = {}
         self._queues: dict[int, deque[Frames]] = {}
         self._consumer: ColumnConsumer | None = None
         self._poll_at = 0.0
@@ -155,8 +156,10 @@ class Worker:
 
     def _cut(self, frames: Frames) -> Iterable[Frames]:
         """Cut where the committed output ends, so that a replayed batch is either all delivered or all new."""
-        committed = self.committed.get(frames.partition)
-        if committed is not None and len(frames) and frames.offset[0] < committed < frames.end_offset:
+        committed, before = self.committed.get(frames.partition), self._read.get(frames.partition)
+        self._read[frames.partition] = frames.end_offset
+        before = self._starts.get(frames.partition, 0) if before is None else before
+        if committed is not None and before < committed < frames.end_offset:  # offsets without a record count too
             return frames.split(committed)
         return (frames,)
 

@@ -247,8 +247,8 @@ def run(seed: int, process_class: type[Process] = Process, *, fences: bool = Tru
         with patch("connectors.kafka_flow.offset_bounds", bounds):
             try:
                 world.run()
-            except AssertionError as error:
-                wrong = f"seed {seed}: {str(error)[:600]}"
+            except Exception as error:  # whatever a process does not survive or the checks refuse
+                wrong = f"seed {seed}: {type(error).__name__}: {str(error)[:600]}"
     text = "\n".join([*world.dice.trace, wrong.replace(folder, "")])
     words = [line.split()[0] for line in world.dice.trace]
     happened = {word: words.count(word) for word in sorted(set(words))}
