@@ -210,6 +210,14 @@ class ColumnConsumer:
         starts = self._consumer.beginning_offsets(list(self._consumer.assignment()))
         return {tp.partition: offset for tp, offset in starts.items()}
 
+    def end_of(self, partition: int) -> int | None:
+        """Offset after the newest record of a partition as the last fetch of it told, None before; asks nobody."""
+        try:
+            end = self._consumer.highwater(TopicPartition(self.topic, partition))
+        except kafka_errors.IllegalStateError:  # closed meanwhile
+            return None
+        return None if end is None else int(end)
+
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()

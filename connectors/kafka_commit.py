@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from operators.errors import TwinflowError
+from operators.meter import Durations, Meter
 
 PRODUCER: dict[str, str | int | float | bool] = {
     "acks": "all",
@@ -84,10 +85,13 @@ class Outbox:
     Args:
         settings: of the producer, on top of PRODUCER.
         shard: whose records these are, for the message of an error.
+
+    Attributes:
+        blocked_ns: time spent waiting for room in the queue.
     """
 
     def __init__(self, settings: dict[str, str | int | float | bool], *, shard: str) -> None:
-        self.shard = shard
+        self.shard, self.blocked_ns = shard, 0
         self.producer = Producer({**PRODUCER, **settings})
         self._failed: KafkaError | None = None
 
@@ -99,7 +103,9 @@ class Outbox:
         """
         for record in records:
             while not self._queued(record):
+                since = time.perf_counter_ns()
                 self.producer.poll(0.05)
+                self.blocked_ns += time.perf_counter_ns() - since
                 self.check()
         self.producer.poll(0)
         self.check()
@@ -159,7 +165,7 @@ class Transactions:
 
     Building one fences every earlier producer of the same name, so a forgotten copy can commit no more; only then
     `offsets` are read: where each source stands, None on the first run. `open` tells whether something waits for
-    `commit_at`.
+    `commit_at`; `took` how long commits were.
 
     Args:
         bootstrap: host:port of a broker.
@@ -186,6 +192,7 @@ class Transactions:
         self._out = Outbox({**(settings or {}), **own}, shard=shard)
         self._dead: CommitError | None = None
         self.open = False
+        self.took = Durations()
         self._try("starting transactions", lambda: self._out.producer.init_transactions(TIMEOUT_SECS))
         consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
         try:
@@ -212,13 +219,14 @@ class Transactions:
             CommitError: the outcome is not certain; the producer must not be used again.
         """
         at = [TopicPartition(*source, offset) for source, offset in offsets.items()]
-        producer, group = self._out.producer, self._group
+        producer, group, since = self._out.producer, self._group, time.perf_counter_ns()
         if at:
             self._try("committing", lambda: producer.send_offsets_to_transaction(at, group, TIMEOUT_SECS))
         self._try("committing", lambda: producer.commit_transaction(TIMEOUT_SECS))
         self._try("committing", self._out.check)
         self.open = False
         self.offsets |= offsets
+        self.took.add(time.perf_counter_ns() - since)
 
     def _try(self, doing: str, step: Callable[[], _Result]) -> _Result:
         """A step of a transaction; after the first one that failed all others are refused."""
@@ -247,6 +255,7 @@ class ShardTransactions(Transactions):
 
     Attributes:
         committed: the offset up to which all output has been delivered, None on the first run.
+        settle: rows that were merged, records they came to, processor time that took.
 
     Raises:
         CommitError: the broker does not answer.
@@ -254,6 +263,7 @@ class ShardTransactions(Transactions):
 
     def __init__(self, bootstrap: str, *, group: str, shard: str, source: Source, merge: Merge | None = None) -> None:
         super().__init__(bootstrap, group=group, shard=shard, sources=[source])
+        self.settle = Meter()
         self._source, self._merge = source, merge
         self._parts: list[Part] = []
         self._rows = 0
@@ -283,8 +293,13 @@ class ShardTransactions(Transactions):
         """One encoding for what came in many fetches: blocks as large as an epoch allows."""
         if self._parts:
             assert self._merge is not None, "parts need a merge"
-            parts, self._parts, self._rows = self._parts, [], 0
-            self.send(self._merge(self.shard, self._source[1], parts))
+            parts, rows, since = self._parts, self._rows, time.thread_time_ns()
+            self._parts, self._rows = [], 0
+            records = self._merge(self.shard, self._source[1], parts)
+            self.send(records)
+            self.settle.busy_ns += time.thread_time_ns() - since
+            self.settle.rows_in += rows
+            self.settle.rows_out += len(records)
 
     def commit(self) -> None:
         """Commit the open transaction with its source offset; nothing open is nothing to do.
@@ -318,9 +333,14 @@ def _committed(consumer: Consumer, sources: Sequence[Source]) -> dict[Source, in
 
 
 class CommitPool:
-    """Commits the shards of a worker side by side: the first `commit` of an epoch starts all that are open."""
+    """Commits the shards of a worker side by side: the first `commit` of an epoch starts all that are open.
+
+    Attributes:
+        blocked_ns: time callers waited for a commit.
+    """
 
     def __init__(self, threads: int = 12) -> None:
+        self.blocked_ns = 0
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="commit")
         self._shards: list[ShardTransactions] = []
         self._running: dict[str, Future[None]] = {}
@@ -348,4 +368,8 @@ class CommitPool:
     def _await(self, shard: ShardTransactions) -> None:
         running = self._running.pop(shard.shard, None)
         if running is not None:
-            running.result()
+            since = time.perf_counter_ns()
+            try:
+                running.result()
+            finally:
+                self.blocked_ns += time.perf_counter_ns() - since

@@ -18,11 +18,13 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from kafka import KafkaConsumer, TopicPartition
 
+from connectors.backlog import Backlog
 from connectors.kafka_columns import ColumnConsumer, OffsetAheadError
 from connectors.kafka_commit import CommitPool, Merge, Outbox, Record, Settled, ShardTransactions
 from connectors.shards import SHARDS
 from operators.errors import TwinflowError
 from operators.frames import Frames
+from operators.meter import Durations, Meter
 
 IDLE = timedelta(milliseconds=2)
 POLL_MS, POLL_PAUSE_SECS = 50, 0.001
@@ -44,6 +46,8 @@ class Worker:
 
     Attributes:
         merge: makes records of the parts of an epoch (`Settled.part`), set before the first transaction.
+        fetch, live: meters of the source, and of what goes out at once.
+        backlogs: how far each partition is, noted by whoever is done with a fetch.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class Worker:
         self.partitions = tuple(partitions)
         self.drain = threading.Event()
         self.pool = CommitPool()
+        self.fetch, self.live = Meter(), Meter()
+        self.backlogs = {p: Backlog() for p in self.partitions}
         self.transactional = False
         self.merge: Merge | None = None
         self.committed: dict[int, int | None] = {}
@@ -83,9 +89,7 @@ class Worker:
         if self._consumer is None:
             self._start()
         if not any(self._queues.values()) and time.monotonic() >= self._poll_at:
-            assert self._consumer is not None
-            for frames in self._consumer.poll(timeout_ms=POLL_MS):
-                self._queues[frames.partition].extend(self._cut(frames))
+            self._poll()
             self._poll_at = time.monotonic() + POLL_PAUSE_SECS
         queue = self._queues[partition]
         taken = list(queue)
@@ -93,6 +97,42 @@ class Worker:
         if taken:  # what is handed out runs through the flow before any part waits again
             self._poll_at = time.monotonic() + POLL_PAUSE_SECS
         return taken
+
+    def _poll(self) -> None:
+        assert self._consumer is not None
+        since = time.thread_time_ns()  # the rest is waiting for something to come
+        found = self._consumer.poll(timeout_ms=POLL_MS)
+        for frames in found:
+            self._queues[frames.partition].extend(self._cut(frames))
+        count = sum(map(len, found))
+        self.fetch.busy_ns += time.thread_time_ns() - since
+        self.fetch.rows_in += count
+        self.fetch.rows_out += count
+
+    def lags(self) -> dict[str, int]:
+        """Records that wait, by shard, as far as this process has heard."""
+        return {SHARDS[p]: backlog.lag(self._end_of(p)) for p, backlog in self.backlogs.items()}
+
+    def ages_secs(self) -> dict[str, float]:
+        """Age of the oldest record that waits, s, by shard; 0 where none does."""
+        now = time.time_ns()
+        return {SHARDS[p]: backlog.age_secs(self._end_of(p), now) for p, backlog in self.backlogs.items()}
+
+    def _end_of(self, partition: int) -> int | None:
+        consumer = self._consumer
+        return None if consumer is None else consumer.end_of(partition)
+
+    def steps(self) -> dict[str, Meter]:
+        """Meters of the source and of what is delivered."""
+        shards = list(self._transactions.values())
+        commit, settle = Meter(), Meter.total(shard.settle for shard in shards)
+        commit.rows_in = commit.rows_out = settle.rows_out
+        commit.blocked_ns = self.pool.blocked_ns
+        return {"fetch": self.fetch, "live": self.live, "settle": settle, "commit": commit}
+
+    def transaction_times(self) -> Durations:
+        """How long the commits of all shards took."""
+        return Durations.total(shard.took for shard in list(self._transactions.values()))
 
     def _start(self) -> None:
         """Fence older copies of this flow first, so that what is read as committed stays the last word."""
@@ -266,12 +306,16 @@ class CommittedSink(FixedPartitionedSink[Settled, None]):
 
 
 class _LivePart(StatefulSinkPartition[list[Record], None]):
-    def __init__(self, out: Outbox) -> None:
-        self._out = out
+    def __init__(self, out: Outbox, live: Meter) -> None:
+        self._out, self._live = out, live
 
     def write_batch(self, items: list[list[Record]]) -> None:
+        since, before = time.perf_counter_ns(), self._out.blocked_ns
         for records in items:
             self._out.send(records)
+        blocked = self._out.blocked_ns - before
+        self._live.lap(since + blocked)
+        self._live.blocked_ns += blocked
 
     def snapshot(self) -> None:
         self._out.flush()
@@ -293,4 +337,4 @@ class LiveSink(FixedPartitionedSink[list[Record], None]):
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _LivePart:
         if self._out is None:
             self._out = Outbox({"bootstrap.servers": self._worker.bootstrap, "linger.ms": 0}, shard="live")
-        return _LivePart(self._out)
+        return _LivePart(self._out, self._worker.live)

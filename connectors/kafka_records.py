@@ -63,6 +63,14 @@ class RecordReader:
             found += self._consumer.consume(MOST_AT_ONCE - 1, 0)
         return [got for message in found if (got := self._read(message)) is not None]
 
+    def end_of(self, source: Source) -> int | None:
+        """Offset after the newest record, as the last fetch told; None before, asks nobody."""
+        try:
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(*source), cached=True)
+        except (KafkaException, RuntimeError):  # not assigned yet, or closed
+            return None
+        return end if end >= 0 else None
+
     def _read(self, message: Message) -> Got | None:
         error = message.error()
         if error is None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import KafkaError, Message, Producer
+from prometheus_client.core import Metric
 
+from connectors.health import counters, serve
 from connectors.kafka_commit import PRODUCER, CommitError
 from connectors.kafka_wait import wait_for_topic
 from connectors.stop_signal import set_on_signals
@@ -47,6 +50,24 @@ class Ticker:
         self._sent_at: dict[int, float] = {}
         self._quiet_until = 0.0
         self._refused: KafkaError | None = None
+        self._acknowledged = self._outages = 0
+
+    def stalled(self) -> str:
+        """ "" always: it waits for a broker that is away."""
+        return ""
+
+    def why_not_ready(self) -> str:
+        """ "" once the broker has taken a tick."""
+        return "" if self._acknowledged else "no tick is acknowledged yet"
+
+    def oldest_age_secs(self) -> float:
+        """Age of the oldest tick under way, s."""
+        return max((time.monotonic() - at for at in list(self._sent_at.values())), default=0.0)
+
+    def collect(self) -> Iterable[Metric]:
+        """Figures of the process."""
+        yield counters("twinflow_ticks", "Ticks that the broker has.", (), {(): self._acknowledged})
+        yield counters("twinflow_tick_outages", "Times a tick took three periods.", (), {(): self._outages})
 
     def tick(self, now_ms: int) -> int:
         """Send a tick into every partition that has none under way; how many these were.
@@ -100,8 +121,11 @@ class Ticker:
         took = now - self._sent_at.pop(message.partition() or 0, now)
         if error is not None:
             self._refused = error
-        elif took > 3 * self._every_s and now >= self._quiet_until:
+            return
+        self._acknowledged += 1
+        if took > 3 * self._every_s and now >= self._quiet_until:
             self._quiet_until = now + self._grace_s
+            self._outages += 1
             log.warning("%s: no tick for %.1f s; the next one follows in %g s", self._topic, took, self._grace_s)
 
 
@@ -119,6 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not wait_for_topic(told.kafka, told.topic, told.partitions, stop=stop):
         return 0
     ticker = Ticker(told.kafka, told.topic, told.partitions, told.every, grace_s=told.grace)
+    port = int(os.environ.get("TWINFLOW_HEALTH_PORT") or 0)
+    if port:
+        serve(port, ticker)
     log.info("ticks into %d partitions of %s each %g s", told.partitions, told.topic, told.every)
     try:
         ticker.run(stop)

@@ -13,18 +13,20 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 from msgspec.structs import replace
+from prometheus_client.core import Metric
 
-from connectors.kafka_commit import Record, Transactions
+from connectors.backlog import Backlog
+from connectors.health import counters, gauge, gauges, histogram, of_steps, serve
+from connectors.kafka_commit import Record, Source, Transactions
 from connectors.kafka_records import Got, RecordReader, read_back, starts_of
 from connectors.kafka_wait import wait_for_topic
 from connectors.stop_signal import set_on_signals
 from flows.definition_archive import DefinitionArchive
 from flows.documents import document, raw_text
-from flows.health import serve
 from flows.settings import FlowSettings, SettingError
 from operators.command_reading import read_answer, read_request
 from operators.command_records import Event
@@ -33,6 +35,7 @@ from operators.definition import Fleet
 from operators.definition_yaml import load_fleet
 from operators.errors import ContractError, TwinflowError
 from operators.gate import Gate, Told
+from operators.meter import Durations, Meter
 
 REQUESTS, ANSWERS, COMMANDS, EVENTS, DEAD = (
     *("command-requests", "command-acks", "commands", "command-events"),
@@ -72,20 +75,44 @@ class CommandFlow:
         self.stop = threading.Event()
         self.counts = dict.fromkeys(("requests", "answers", "dispatched", "events", "dead_letters"), 0)
         self.turned = 0.0
+        self._judge, self._commit, self._took = Meter(), Meter(), Durations()
+        self._backlogs = {(topic, p): Backlog() for topic in (REQUESTS, ANSWERS) for p in range(PARTITIONS)}
+        self._reader: RecordReader | None = None
         self._settings = settings
         self._look_back_ns = LOOK_BACK_NS + _longest_wait_ns(fleet)
 
+    def stalled(self) -> str:
+        """ "" while requests are judged, or before the first."""
+        still = time.monotonic() - self.turned
+        return f"no turn for {still:.0f} s" if self.turned and still > STALL_SECS else ""
+
     def why_not_ready(self) -> str:
         """ "" while requests are judged, else why not."""
-        if not self.turned:
-            return "not reading yet"
-        still = time.monotonic() - self.turned
-        return f"no turn for {still:.0f} s" if still > STALL_SECS else ""
+        return self.stalled() if self.turned else "not reading yet"
 
-    def metrics(self) -> dict[str, float]:
-        """Figures by Prometheus name."""
-        found: dict[str, float] = {f"twinflow_commands_{name}_total": n for name, n in self.counts.items()}
-        return found | {"twinflow_commands_waiting": self.gate.waiting, "twinflow_commands_remembered": len(self.gate)}
+    def oldest_age_secs(self) -> float:
+        """Age of the oldest request or answer that waits."""
+        now = time.time_ns()
+        return max(backlog.age_secs(self._end_of(source), now) for source, backlog in self._backlogs.items())
+
+    def _end_of(self, source: Source) -> int | None:
+        reader = self._reader
+        return None if reader is None else reader.end_of(source)
+
+    def collect(self) -> Iterable[Metric]:
+        """Figures of the process."""
+        yield from of_steps("commands", {"judge": self._judge, "commit": self._commit})
+        for name, n in self.counts.items():
+            yield counters(f"twinflow_commands_{name}", f"Commands: {name.replace('_', ' ')}.", (), {(): n})
+        yield gauge("twinflow_commands_waiting", "Commands that wait for an answer.", self.gate.waiting)
+        yield gauge("twinflow_commands_remembered", "Commands the gate remembers.", len(self.gate))
+        lags = dict.fromkeys((REQUESTS, ANSWERS), 0)
+        for source, backlog in self._backlogs.items():
+            lags[source[0]] += backlog.lag(self._end_of(source))
+        said = "Records that wait for the flow."
+        yield gauges("twinflow_input_lag_records", said, ("topic",), {(topic,): n for topic, n in lags.items()})
+        yield gauge("twinflow_behind_seconds", "Age of the oldest record that waits.", self.oldest_age_secs())
+        yield histogram("twinflow_transaction_seconds", "Committing what a turn of the gate says.", self._took)
 
     def run(self) -> None:
         """Work until `stop` is set; what was polled is then committed.
@@ -101,8 +128,12 @@ class CommandFlow:
         transactions = Transactions(
             bootstrap, group="commands", shard="gate", sources=sources, settings={"linger.ms": 0}
         )  # fences: from here on nobody else can add to what is read back
+        self._took = transactions.took
         self._remember()
-        reader = RecordReader(bootstrap, starts_of(bootstrap, transactions.offsets), name="twinflow-commands")
+        starts = starts_of(bootstrap, transactions.offsets)
+        for source, offset in starts.items():
+            self._backlogs[source].note(offset, 0)
+        self._reader = reader = RecordReader(bootstrap, starts, name="twinflow-commands")
         try:
             while not self.stop.is_set():
                 self._turn(reader, transactions)
@@ -119,13 +150,18 @@ class CommandFlow:
 
     def _turn(self, reader: RecordReader, transactions: Transactions) -> None:
         found = reader.poll(POLL_SECS)
-        now_ns = time.time_ns()
+        now_ns, since = time.time_ns(), time.perf_counter_ns()
         records = [record for got in found for record in self._take(got, now_ns)]
         if not any(topic == ANSWERS for topic, _ in reader.behind):  # else an answer in time may still be unread
             records += self._publish(self.gate.tick(now_ns))
         if found or records:
+            since = self._judge.lap(since, len(found), len(records))
             transactions.send(records)
             transactions.commit_at({(got.topic, got.partition): got.offset + 1 for got in found})
+            self._commit.blocked_ns += time.perf_counter_ns() - since
+            self._commit.lap(time.perf_counter_ns(), len(records), len(records))
+        for got in found:
+            self._backlogs[got.topic, got.partition].note(got.offset + 1, got.arrival_ns)
         self.turned = time.monotonic()
 
     def _take(self, got: Got, now_ns: int) -> list[Record]:
@@ -191,7 +227,7 @@ def main() -> int:
         flow = CommandFlow(settings, required)
         set_on_signals(flow.stop)
         if settings.health_port:
-            serve(settings.health_port, flow.why_not_ready, flow.metrics)
+            serve(settings.health_port, flow)
         flow.run()
     except TwinflowError as error:
         log.error("stopped: %s", error)

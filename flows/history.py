@@ -17,14 +17,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from prometheus_client.core import Metric
+
+from connectors.health import counters, gauge, gauges, histogram, of_steps, serve
 from connectors.kafka_offsets import Offsets
 from connectors.stop_signal import set_on_signals
 from flows.history_frontier import Frontier
 from flows.history_lane import TABLES, Lane, Progress
 from flows.history_store import Stopped, Store
 from flows.settings import SettingError
+from operators.meter import Durations, Meter
 
 NOTE_SECS = 5.0
 
@@ -66,6 +70,31 @@ class Writer:
         """Rows stored and records set aside since the start."""
         return sum(lane.stored for lane in self.lanes), sum(lane.refused for lane in self.lanes)
 
+    def stalled(self) -> str:
+        """ "" always: a lane waits out whatever it meets."""
+        return ""
+
+    def why_not_ready(self) -> str:
+        """ "" once every lane has looked where it stands."""
+        started = sum(bool(lane.reached) for lane in self.lanes)
+        return "" if started else "no topic has been found yet"
+
+    def oldest_age_secs(self) -> float:
+        """Age of the oldest record that is not stored."""
+        return max(lane.waiting()[1] for lane in self.lanes)
+
+    def collect(self) -> Iterable[Metric]:
+        """Figures of the process."""
+        decode = Meter.total(lane.decode for lane in self.lanes)
+        yield from of_steps("history", {"decode": decode} | {lane.topic: lane.store for lane in self.lanes})
+        lags = {(lane.topic,): lane.waiting()[0] for lane in self.lanes}
+        yield gauges("twinflow_input_lag_records", "Records that wait for the flow.", ("topic",), lags)
+        yield gauge("twinflow_behind_seconds", "Age of the oldest record that waits.", self.oldest_age_secs())
+        refused = {(lane.topic,): lane.refused for lane in self.lanes}
+        yield counters("twinflow_history_quarantined", "Records that could not be read.", ("topic",), refused)
+        took = Durations.total(lane.stores for lane in self.lanes)
+        yield histogram("twinflow_store_seconds", "Storing rows of a topic in all its tables.", took)
+
     def stored(self) -> Offsets:
         """By topic and partition, the offset below which all is stored."""
         return {(lane.topic, kp): ko for lane in self.lanes for kp, ko in dict(lane.reached).items()}
@@ -102,6 +131,9 @@ def main() -> int:
             raise SettingError(f"{name} is not set: the history writer cannot start; `twinflow up` sets it")
     writer = Writer(*found.values())
     set_on_signals(writer.stop)
+    port = int(os.environ.get("TWINFLOW_HEALTH_PORT") or 0)
+    if port:
+        serve(port, writer)
     writer.run()
     return 0
 

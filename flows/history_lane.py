@@ -15,6 +15,7 @@ import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from connectors.backlog import Backlog
 from connectors.kafka_columns import ColumnConsumer
 from flows.history_decode import DECODERS, Decoded, Refused
 from flows.history_rollups import mended, rolled_up
@@ -22,6 +23,7 @@ from flows.history_snapshots import Snapshots
 from flows.history_store import LONGEST_PAUSE_SECS, PARTITIONS, Stopped, Store, Table
 from operators.errors import TwinflowError
 from operators.frames import Frames
+from operators.meter import Durations, Meter
 from operators.types import I64
 
 MIN_ROWS = 1_000
@@ -108,6 +110,7 @@ class Lane:
     Attributes:
         progress: how far each partition came since the start, as it is noted.
         reached: next offset of each partition; all below it is stored.
+        decode, store: meters of its two threads: records to rows, rows into the tables. stores: how long that took.
     """
 
     def __init__(self, topic: str, bootstrap: str, url: str, stop: threading.Event) -> None:
@@ -115,6 +118,9 @@ class Lane:
         self.progress: dict[int, Progress] = {}
         self.reached: dict[int, int] = {}
         self.stored = self.refused = 0
+        self.decode, self.store, self.stores = Meter(), Meter(), Durations()
+        self._backlogs: dict[int, Backlog] = {}
+        self._consumer: ColumnConsumer | None = None
         self._bootstrap, self._stop = bootstrap, stop
         self._store = Store(url, stop)
         self._stores = {name: Store(url, stop) for name in TABLES[topic]}
@@ -147,10 +153,24 @@ class Lane:
             return
         client = f"twinflow-history-{self.topic}"
         consumer = ColumnConsumer(self._bootstrap, self.topic, offsets, fetch_bytes=FETCH_BYTES, client=client)
+        self._backlogs = {p: Backlog() for p in offsets}
+        for p, offset in offsets.items():
+            self._backlogs[p].note(offset, 0)
+        self._consumer = consumer
         try:
             self._read(consumer)
         finally:
+            self._consumer = None
             consumer.close()
+
+    def waiting(self) -> tuple[int, float]:
+        """Records that are not stored yet, and the age of the oldest of them, s; as far as this lane has heard."""
+        consumer, now = self._consumer, time.time_ns()
+        if consumer is None:
+            return 0, 0.0
+        ends = {p: consumer.end_of(p) for p in list(self._backlogs)}
+        lag = sum(self._backlogs[p].lag(end) for p, end in ends.items())
+        return lag, max((self._backlogs[p].age_secs(end, now) for p, end in ends.items()), default=0.0)
 
     def _read(self, consumer: ColumnConsumer) -> None:
         batch, storing = Batch(), _nothing()
@@ -158,7 +178,9 @@ class Lane:
             while not self._stop.is_set():
                 pause = batch.due_secs if storing.done() or not batch.frames else LINGER_SECS
                 for frames in consumer.poll(timeout_ms=round(pause * 1000)):
+                    began = time.perf_counter_ns()
                     batch.add(frames, DECODERS[self.topic](frames))
+                    self.decode.lap(began, len(frames))
                 if storing.done() or batch.rows >= MOST_ROWS:
                     storing.result()
                     if batch.frames and not batch.due_secs:
@@ -214,6 +236,7 @@ class Lane:
 
     def _flush(self, batch: Batch) -> None:
         """Store what was read in every table, then say so."""
+        began = time.perf_counter_ns()
         spans: dict[int, tuple[int, int]] = {}
         for frames in batch.frames:
             first = int(frames.offset[0]) if len(frames) else frames.end_offset
@@ -232,6 +255,9 @@ class Lane:
             before = self.progress.get(frames.partition, Progress(0, 0))
             self.progress[frames.partition] = Progress(frames.end_offset, max(known, before.known_ns))
             self.reached[frames.partition] = frames.end_offset
+            self._backlogs[frames.partition].note(frames.end_offset, known)
+        done = self.store.lap(began, sum(map(len, batch.frames)), 0 if rows is None else rows.num_rows)
+        self.stores.add(done - began)
         if self._snapshots is not None and rows is not None:
             self._snapshot(rows)
 

@@ -26,7 +26,7 @@ class FlowSettings:
         fleet: file that says which device is of which type (TWINFLOW_FLEET).
         types: folder of the twin types (TWINFLOW_TYPES).
         epoch_secs: seconds between two commits of the settled path (TWINFLOW_EPOCH_SECS).
-        health_port: loopback port of /healthz and /metrics, 0 for none (TWINFLOW_HEALTH_PORT).
+        health_port: loopback port of /health, /ready and /metrics, 0 for none (TWINFLOW_HEALTH_PORT).
         topic, group: what is read, and the consumer group that owns the offsets.
         process, processes: number of this process among those that share the shards (TWINFLOW_PROCESS, "0/2").
     """

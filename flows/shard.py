@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
+from time import perf_counter_ns
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from operators.decoded import Aside, Kind, Messages
 from operators.definition import TwinType
 from operators.frames import Frames
 from operators.ledger import Counts, Ledger
+from operators.meter import Meter
 from operators.roster import Roster
 from operators.touched import Changed
 from operators.types import State
@@ -50,6 +52,9 @@ class Shard:
     Args:
         type_of: the twin type of a device name, None where it has none.
 
+    Attributes:
+        decode, compute: meters of its two steps.
+
     >>> from operators.definition import Signal, TwinType
     >>> shard = Shard(lambda name: TwinType("probe", 1, (Signal("a"),)))
     >>> lines = [b'{"device":"p","sensor":"a","ts":%d,"v":%d}' % (1_700_000_000 + i, i) for i in range(5)]
@@ -62,6 +67,7 @@ class Shard:
         self._decoder = Decoder(Roster(type_of))
         self._lanes: list[Lane] = []
         self._next_offset = -1
+        self.decode, self.compute = Meter(), Meter()
 
     @property
     def roster(self) -> Roster:
@@ -78,7 +84,10 @@ class Shard:
 
     def push(self, frames: Frames) -> ShardOutput:
         """Take the next fetch of the partition."""
+        since = perf_counter_ns()
         decoded = self._decoder.push(frames)
+        samples = sum(map(len, decoded.batches))
+        since = self.decode.lap(since, len(frames), samples)
         self._open_lanes()
         start = int(frames.offset[0]) if len(frames) else frames.end_offset
         out = ShardOutput(
@@ -102,6 +111,7 @@ class Shard:
             _reject_partial(out, made, frames)
         out.ledger += _outside_lanes(decoded.messages, out)
         _in_log_order(out)
+        self.compute.lap(since, samples, sum(len(lane.readings) for lane in out.lanes))
         return out
 
     def finish(self) -> list[LaneOutput]:

@@ -41,6 +41,7 @@ class KeptShard:
         definitions: hash of the set that `type_of` answers from (flows.definition_archive).
 
     Attributes:
+        name: of the shard.
         resume: offset to read from, None where there is no state.
     """
 
@@ -54,7 +55,7 @@ class KeptShard:
         checkpoints: Checkpoints,
         definitions: str,
     ) -> None:
-        name = SHARDS[partition]
+        self.name = name = SHARDS[partition]
         self.core = Shard(type_of)
         self._log = StateLog(folder, name)
         self._mark = folder / f"{name}.{RESET}"
@@ -83,13 +84,14 @@ class KeptShard:
             return out
         return self.core.push(frames)
 
-    def append(self) -> None:
-        """Log the state as it is now."""
+    def append(self) -> State:
+        """Log the state as it is now, and give it as the cores hold it."""
         state = self.core.view()
         self._log.append(state, self.core.changed())
         if self._begun:
             self._checkpoints.note(state, offset_of(state), self._definitions)
         self._mark.unlink(missing_ok=True)
+        return state
 
     def _go_on(self, state: State, offset: int) -> None:
         """From this offset on the shard lives on: checkpoints behind it are of another life."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -16,7 +17,9 @@ from bytewax import operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.operators import StatefulBatchLogic
 from bytewax.testing import run_main
+from prometheus_client.core import Metric
 
+from connectors.health import serve
 from connectors.kafka_commit import Record, Settled
 from connectors.kafka_flow import CommittedSink, LiveSink, ShardSource, Worker
 from connectors.kafka_wait import wait_for_topic
@@ -24,7 +27,7 @@ from connectors.shards import SHARDS
 from connectors.stop_signal import set_on_signals
 from flows.checkpoints import Checkpoints
 from flows.definition_archive import DefinitionArchive
-from flows.health import serve
+from flows.figures import Figures
 from flows.lean import settle, without_pandas
 from flows.publish import Fetch, StatePublisher, live_records, settled_records
 from flows.settings import FlowSettings
@@ -35,6 +38,7 @@ from operators.definition import Fleet
 from operators.definition_yaml import load_fleet
 from operators.errors import TwinflowError
 from operators.frames import Frames
+from operators.meter import Meter
 
 Made: TypeAlias = tuple[list[Record], Settled]
 STALL_SECS = 10.0
@@ -60,17 +64,20 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, None]):
             self._kept = self._worker.kept[partition]
         out = self._kept.push(frames)
         self._states.note(out)
+        newest = int(frames.arrival.max(initial=0))
+        since = time.perf_counter_ns()
         live = live_records(out, shard=shard, partition=partition)
+        self._worker.live.lap(since, sum(len(lane.readings) for lane in out.lanes), len(live))
+        self._worker.backlogs[partition].note(frames.end_offset, newest)
         if frames.end_offset <= (self._worker.committed.get(partition) or 0):  # replayed to rebuild state
             return live, Settled(frames.end_offset)
-        newest = int(frames.arrival.max(initial=0))
         states = self._states.due(out, newest_arrival_ns=newest, shard=shard, partition=partition)
         return live, Settled(frames.end_offset, states, Fetch.of(out))
 
     def snapshot(self) -> None:
         """Log what changed; Bytewax itself keeps nothing."""
         assert self._kept is not None
-        self._kept.append()
+        self._worker.log_state(self._kept)
 
 
 def build(worker: TelemetryWorker) -> Dataflow:
@@ -93,9 +100,10 @@ class TelemetryWorker(Worker):
 
     def __init__(self, settings: FlowSettings, state: StateFolder, fleet: Fleet) -> None:
         super().__init__(settings.kafka, topic=settings.topic, group=settings.group, partitions=settings.partitions)
-        self.merge = settled_records
+        self.merge = self._settled
+        self.figures = Figures(self.shards)
         self.turned = 0.0
-        self.records = 0
+        self.state = Meter()
         self.kept: dict[int, KeptShard] = {}
         self._state, self._type_of, self._losses = state, fleet.type_of, state.accepted_losses()
         self._definitions = DefinitionArchive(settings.definitions).keep(fleet)
@@ -122,15 +130,43 @@ class TelemetryWorker(Worker):
         """As `Worker.take`."""
         taken = super().take(partition)
         self.turned = time.monotonic()
-        self.records += sum(map(len, taken))
         return taken
+
+    def _settled(self, shard: str, partition: int, fetches: list[Fetch]) -> list[Record]:
+        self.figures.shards[shard].settled(fetches)
+        return settled_records(shard, partition, fetches)
+
+    def log_state(self, kept: KeptShard) -> None:
+        """Append the state of a shard to its log."""
+        since = time.perf_counter_ns()
+        state = kept.append()
+        took = self.state.lap(since) - since
+        self.figures.logged(kept.name, state, took)
+
+    def stalled(self) -> str:
+        """ "" while records are asked for, or nothing was asked for yet."""
+        still = time.monotonic() - self.turned
+        return f"no turn for {still:.0f} s" if self.turned and still > STALL_SECS else ""
 
     def why_not_ready(self) -> str:
         """ "" while records are asked for, else why not."""
-        if not self.turned:
-            return "not reading yet"
-        still = time.monotonic() - self.turned
-        return f"no turn for {still:.0f} s" if still > STALL_SECS else ""
+        return self.stalled() if self.turned else "not reading yet"
+
+    def oldest_age_secs(self) -> float:
+        """Age of the oldest record that waits."""
+        return max(self.ages_secs().values())
+
+    def collect(self) -> Iterable[Metric]:
+        """Figures of the process."""
+        delivering, cores = self.steps(), [kept.core for kept in self.kept.values()]
+        steps = {
+            "fetch": delivering.pop("fetch"),
+            "decode": Meter.total(core.decode for core in cores),
+            "compute": Meter.total(core.compute for core in cores),
+            **delivering,
+            "state": self.state,
+        }
+        return self.figures.collect(steps, self.lags(), self.ages_secs(), self.transaction_times())
 
 
 def run(settings: FlowSettings) -> None:
@@ -139,7 +175,7 @@ def run(settings: FlowSettings) -> None:
     fleet = load_fleet(settings.fleet, settings.types)
     worker = TelemetryWorker(settings, state, fleet)
     if settings.health_port:
-        serve(settings.health_port, worker.why_not_ready, lambda: {"twinflow_flow_records_total": worker.records})
+        serve(settings.health_port, worker)
     helpers = Helpers(settings)
     wait_for_topic(settings.kafka, settings.topic, len(SHARDS), stop=worker.drain)
     with state.owned(worker.shards):

@@ -9,7 +9,6 @@ import http.client
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TypeAlias
@@ -23,6 +22,8 @@ from infra.supervisor.service import Service
 ROOT = Path(__file__).resolve().parent.parent
 PROBE_SECS = 2.0
 FIRST_VALUE_SECS = 30.0
+MOST_SAID = 200
+"""Characters of an answer that are looked at."""
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -32,7 +33,7 @@ class Stack:
     """What `up` runs. `endpoints`: where Kafka and the history answer, ours or a real cluster; `url`: the page;
     `secrets`: variables of children that are never shown;
     `summaries`: each gives fields of the JSON object that `up --json` prints, asked while everything still runs;
-    `seen`: set once the page has shown its first live value."""
+    `seen`: set once the page has shown its first live value; `told`: where processes tell of themselves, by name."""
 
     settings: Settings
     folders: Folders
@@ -43,6 +44,7 @@ class Stack:
     secrets: dict[str, str] = field(default_factory=dict)
     summaries: list[Callable[[], dict[str, Json]]] = field(default_factory=list)
     seen: Event = field(default_factory=Event)
+    told: dict[str, str] = field(default_factory=dict)
 
     def port(self, name: str) -> int:
         """The port of setting `NAME_port`, or the next free one where nobody set it."""
@@ -66,6 +68,29 @@ class Stack:
     def running(self, *names: str) -> tuple[str, ...]:
         """Those of the named services that this stack itself runs (none of a real cluster)."""
         return tuple(s.name for s in self.services if s.name in names or (s.part or s.name) in names)
+
+
+class Health:
+    """Where a process of ours answers `/ready` and `/metrics`, and what it said last.
+
+    Args:
+        name: of the process. port: the one it gets when it is free.
+        more: variables it has besides.
+    """
+
+    def __init__(self, stack: Stack, name: str, port: int, **more: str) -> None:
+        self._port, self._said = stack.ports.take(name, port, exact=False), ""
+        self.env = {**stack.env(), "TWINFLOW_HEALTH_PORT": str(self._port), **more}
+        stack.told[name] = f"http://{LOOPBACK}:{self._port}"
+
+    def ready(self) -> str:
+        """ "" when it serves, else why not."""
+        why, self._said = http_said(self._port, "/ready")
+        return why and (self._said or why)
+
+    def note(self) -> str:
+        """What it says of itself while it serves: "behind 12 s", or "" when all is well."""
+        return "" if self._said == "ok" else self._said
 
 
 def kafka(stack: Stack) -> None:
@@ -94,6 +119,7 @@ def kafka(stack: Stack) -> None:
             heap_mb=stack.settings.number("kafka_heap_mb"),
         )
         broker.prepare()
+        fetched.clear()
         return broker.argv()
 
     def settle() -> None:
@@ -140,8 +166,16 @@ def ticker(stack: Stack) -> None:
     """Ticks into every partition of samples, so that the windows of silent devices close."""
     address = stack.endpoints["kafka"]
     command = (sys.executable, "-m", "connectors.ticker", "--kafka", address)
+    health = Health(stack, "ticker", 8074)
     stack.services.append(
-        Service("ticker", lambda: command, ready=lambda: "", env=stack.env(), after=stack.running("kafka"))
+        Service(
+            "ticker",
+            lambda: command,
+            ready=health.ready,
+            note=health.note,
+            env=health.env,
+            after=stack.running("kafka"),
+        )
     )
 
 
@@ -152,14 +186,15 @@ def telemetry(stack: Stack) -> None:
     command = (sys.executable, "-m", "flows.telemetry")
     for i in range(count):
         name = "telemetry" if count == 1 else f"telemetry-{i + 1}"
-        port = stack.ports.take(name, 8061 + i, exact=False)
+        health = Health(stack, name, 8061 + i, TWINFLOW_PROCESS=f"{i}/{count}")
         stack.services.append(
             Service(
                 name,
                 lambda: command,
                 part="telemetry",
-                ready=partial(http_answer, port),
-                env={**stack.env(), "TWINFLOW_HEALTH_PORT": str(port), "TWINFLOW_PROCESS": f"{i}/{count}"},
+                ready=health.ready,
+                note=health.note,
+                env=health.env,
                 after=stack.running("kafka"),
                 early=True,
                 grace_secs=20.0,
@@ -170,14 +205,15 @@ def telemetry(stack: Stack) -> None:
 
 def commands(stack: Stack) -> None:
     """The command gate. Nobody asks before page and rules run, so it leaves the processor to the kernels first."""
-    port = stack.ports.take("commands", 8062, exact=False)
     command = (sys.executable, "-m", "flows.commands")
+    health = Health(stack, "commands", 8062)
     stack.services.append(
         Service(
             "commands",
             lambda: command,
-            ready=lambda: http_answer(port),
-            env={**stack.env(), "TWINFLOW_HEALTH_PORT": str(port)},
+            ready=health.ready,
+            note=health.note,
+            env=health.env,
             after=stack.running("kafka", "telemetry"),
             grace_secs=20.0,
         )
@@ -197,12 +233,14 @@ def history_writer(stack: Stack) -> None:
         store.close()
         return command
 
+    health = Health(stack, "history-writer", 8073)
     stack.services.append(
         Service(
             "history-writer",
             argv,
-            ready=lambda: "",
-            env=stack.env(),
+            ready=health.ready,
+            note=health.note,
+            env=health.env,
             after=stack.running("kafka", "history"),
             grace_secs=20.0,
         )
@@ -306,22 +344,33 @@ def build(settings: Settings, folders: Folders) -> Stack:
 
 def http_answer(port: int, path: str = "/healthz") -> str:
     """ "" when a GET on loopback gives 200, else why not."""
-    return address_answer(f"http://{LOOPBACK}:{port}", path)
+    return http_said(port, path)[0]
+
+
+def http_said(port: int, path: str) -> tuple[str, str]:
+    """ "" when a GET on loopback gives 200, else why not; and the text of the answer, "" where none came."""
+    return _asked(f"http://{LOOPBACK}:{port}", path)
 
 
 def address_answer(url: str, path: str = "/ping") -> str:
-    """ "" when a GET under this URL gives 200, else why not. Goes there directly, past any proxy setting."""
+    """ "" when a GET under this URL gives 200, else why not."""
+    return _asked(url, path)[0]
+
+
+def _asked(url: str, path: str) -> tuple[str, str]:
+    """Goes there directly, past any proxy setting."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or LOOPBACK, parts.port, timeout=PROBE_SECS)
     try:
         connection.request("GET", parts.path.rstrip("/") + path)
-        status = connection.getresponse().status
+        answer = connection.getresponse()
+        said = answer.read(MOST_SAID).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
-        return f"{parts.hostname}:{parts.port}: {error}"
+        return f"{parts.hostname}:{parts.port}: {error}", ""
     finally:
         connection.close()
-    return "" if status == 200 else f"HTTP {status} for {path}"
+    return ("", said) if answer.status == 200 else (f"HTTP {answer.status} for {path}", said)
 
 
 def kafka_answer(bootstrap: str) -> str:

@@ -24,7 +24,7 @@ ROOMS = ("flows", "operators", "connectors", "models", "dashboards", "infra")
 MAY_IMPORT: dict[str, set[str]] = {
     "operators": {"operators"},
     "models": {"models", *VOCABULARY},
-    "connectors": {"connectors", "operators.frames", *VOCABULARY},
+    "connectors": {"connectors", "operators.frames", "operators.meter", *VOCABULARY},
     "flows": {"flows", "operators", "models", "connectors"},
     "dashboards": {"dashboards", "connectors", *VOCABULARY},
     "infra": set(ROOMS),

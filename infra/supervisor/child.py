@@ -49,7 +49,7 @@ class Child:
     def row(self) -> ProcessRow:
         """What the status shows now."""
         pid = self._process.pid if self._process else None
-        why = self.service.note() if self.state is S.PREPARING else self.why
+        why = self.service.note() if self.state in (S.PREPARING, S.READY) else self.why
         return ProcessRow(self.service.name, pid, self._birth, self.state, self.restarts, self.ready_s, why)
 
     def step(self, now: float, *, may_start: bool) -> float:

@@ -50,7 +50,7 @@ class Service:
         settle: what must be done once it serves and before it counts as ready (topics, migrations).
         grace_secs: from SIGTERM to SIGKILL.
         ready_within_secs: a start that takes longer counts as a death.
-        note: what it prepares right now, for the status ("jars 12/60 MB").
+        note: for the status: what it prepares now ("jars 12/60 MB"), or says of itself once ready ("behind 12 s").
         part: what it is one of, where several processes are one part of the stack.
         stores: writes what must last, itself or through one that does: it rests while the disk is full.
 

@@ -209,7 +209,7 @@ def test_a_second_copy_takes_over_goes_on_where_the_first_stood_and_fences_it(
         refused = valves.await_stage(valves.ask(device, "open"), "refused")
         assert refused["reason"] == "role: role is demanded by a setting, but nothing does it"
         with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics") as answer:
-            assert b"twinflow_commands_dispatched_total 0\n" in answer.read()
+            assert b"twinflow_commands_dispatched_total 0.0\n" in answer.read()
         valves.drain(second)
 
 

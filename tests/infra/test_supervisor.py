@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from infra.errors import CannotStart
+from infra.paths import Folders
+from infra.services import Health, Stack
+from infra.settings import Settings
 from infra.supervisor.service import ChildState, Service, Timing, in_order
+from tests.connectors.test_health import Asked, answering
 from tests.infra.supervised import QUICK, Stage, free_port, gone, script, server, until
 
 READY, FAILED = ChildState.READY, ChildState.FAILED
@@ -42,6 +47,29 @@ def test_a_killed_child_comes_back_and_counts_one_restart(tmp_path: Path) -> Non
 
     stage.run(play)
     assert any("killed by SIGKILL; again in" in event for event in stage.events)
+
+
+def test_a_process_that_is_behind_is_ready_and_the_status_says_how_far(tmp_path: Path) -> None:
+    asked, port = Asked(), free_port()
+    health = Health(Stack(Settings.load(environ={}), Folders(tmp_path, tmp_path)), "flow", port)
+    service = replace(server("flow"), ready=health.ready, note=health.note)
+    stage = Stage([service], tmp_path)
+
+    def play() -> None:
+        until(lambda: stage.row("flow").why.endswith("Connection refused"))
+        with answering(asked, port):
+            until(lambda: stage.is_in("flow", READY))
+            assert stage.row("flow").why == ""
+            asked.age = 12.4
+            until(lambda: stage.row("flow").why == "behind 12 s")
+            assert stage.is_in("flow", READY)
+            asked.age = 0.0
+            until(lambda: stage.row("flow").why == "")
+            asked.why = "no turn for 11 s"
+            until(lambda: stage.row("flow").why == "no turn for 11 s")
+            assert stage.is_in("flow", ChildState.UNREADY)
+
+    stage.run(play)
 
 
 def test_each_death_in_a_row_waits_twice_as_long(tmp_path: Path) -> None:
