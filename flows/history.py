@@ -23,6 +23,7 @@ from prometheus_client.core import Metric
 
 from connectors.health import counters, gauge, gauges, histogram, of_steps, serve
 from connectors.kafka_offsets import Offsets
+from connectors.shards import shard_name
 from connectors.stop_signal import set_on_signals
 from flows.history_frontier import Frontier
 from flows.history_lane import TABLES, Lane, Progress
@@ -81,14 +82,17 @@ class Writer:
 
     def oldest_age_secs(self) -> float:
         """Age of the oldest record that is not stored."""
-        return max(lane.waiting()[1] for lane in self.lanes)
+        return max((age for lane in self.lanes for age in lane.ages_secs().values()), default=0.0)
 
     def collect(self) -> Iterable[Metric]:
         """Figures of the process."""
         decode = Meter.total(lane.decode for lane in self.lanes)
         yield from of_steps("history", {"decode": decode} | {lane.topic: lane.store for lane in self.lanes})
-        lags = {(lane.topic,): lane.waiting()[0] for lane in self.lanes}
+        lags = {(lane.topic,): lane.lag() for lane in self.lanes}
         yield gauges("twinflow_input_lag_records", "Records that wait for the flow.", ("topic",), lags)
+        ages = {(lane.topic, shard_name(p)): age for lane in self.lanes for p, age in lane.ages_secs().items()}
+        said = "Age of the oldest record that waits."
+        yield gauges("twinflow_input_oldest_age_seconds", said, ("topic", "shard"), ages)
         yield gauge("twinflow_behind_seconds", "Age of the oldest record that waits.", self.oldest_age_secs())
         refused = {(lane.topic,): lane.refused for lane in self.lanes}
         yield counters("twinflow_history_quarantined", "Records that could not be read.", ("topic",), refused)

@@ -163,14 +163,18 @@ class Lane:
             self._consumer = None
             consumer.close()
 
-    def waiting(self) -> tuple[int, float]:
-        """Records that are not stored yet, and the age of the oldest of them, s; as far as this lane has heard."""
-        consumer, now = self._consumer, time.time_ns()
-        if consumer is None:
-            return 0, 0.0
-        ends = {p: consumer.end_of(p) for p in list(self._backlogs)}
-        lag = sum(self._backlogs[p].lag(end) for p, end in ends.items())
-        return lag, max((self._backlogs[p].age_secs(end, now) for p, end in ends.items()), default=0.0)
+    def lag(self) -> int:
+        """Records that are not stored yet, as far as this lane has heard."""
+        return sum(backlog.lag(end) for _, backlog, end in self._standing())
+
+    def ages_secs(self) -> dict[int, float]:
+        """Age of the oldest record that is not stored, s, by partition; 0 where none waits."""
+        now = time.time_ns()
+        return {p: backlog.age_secs(end, now) for p, backlog, end in self._standing()}
+
+    def _standing(self) -> list[tuple[int, Backlog, int | None]]:
+        consumer = self._consumer
+        return [] if consumer is None else [(p, b, consumer.end_of(p)) for p, b in list(self._backlogs.items())]
 
     def _read(self, consumer: ColumnConsumer) -> None:
         batch, storing = Batch(), _nothing()

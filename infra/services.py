@@ -262,13 +262,14 @@ def page(stack: Stack) -> None:
         first.start()
         return command
 
+    told = ",".join(f"{name}={url}" for name, url in stack.told.items())
     reader = stack.secrets.get("TWINFLOW_CLICKHOUSE_READER") or stack.endpoints["clickhouse"]
     stack.services.append(
         Service(
             "page",
             argv,
             ready=lambda: http_answer(port),
-            env={**stack.env(), "TWINFLOW_CLICKHOUSE": reader, **_asking(stack)},
+            env={**stack.env(), "TWINFLOW_CLICKHOUSE": reader, **_asking(stack), "TWINFLOW_PROCESSES": told},
             after=stack.running("kafka"),
             early=True,
             stores=False,

@@ -19,7 +19,7 @@ from infra.errors import UsageFault
 PREFIX = "TWINFLOW_"
 RESERVED = (
     *("DATA", "CACHE", "CONFIG", "DATASETS", "MAVEN_MIRROR", "CLICKHOUSE_READER", "HEALTH_PORT", "CHROMIUM", "PORT"),
-    *("COMMANDS", "PAGES", "PROCESS", "EPOCH_SECS", "SAMPLES_TOPIC"),
+    *("COMMANDS", "PAGES", "PROCESS", "PROCESSES", "EPOCH_SECS", "SAMPLES_TOPIC"),
 )
 """Variables with our prefix that are no settings: folders, test data, a mirror."""
 

@@ -11,6 +11,7 @@ from connectors.live_probe import Probe
 from connectors.live_view import LiveView
 from connectors.redrive import Redriver
 from dashboards.api.history import History
+from dashboards.api.processes import Processes
 from dashboards.api.settings import ApiSettings
 
 
@@ -25,4 +26,5 @@ class Context:
     probe: Probe
     requests: CommandRequests
     redriver: Redriver
+    processes: Processes
     history: History | None

@@ -22,8 +22,8 @@ from starlette.responses import Response
 from connectors.live_view import WORST_FIRST
 from dashboards.api.context import Context
 from dashboards.api.faults import json
+from dashboards.api.flows import GATE, TELEMETRY
 from dashboards.api.hub import Hub
-from dashboards.api.pipeline import GATE, TELEMETRY
 
 
 class LiveCollector(Collector):

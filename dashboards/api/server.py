@@ -14,11 +14,12 @@ from connectors.live_link import Link
 from connectors.live_probe import Probe
 from connectors.live_view import LiveView
 from connectors.redrive import Redriver
-from dashboards.api import alarms, commands, dead_letters, faults, health, live, pipeline, series, twins
+from dashboards.api import alarms, commands, dead_letters, faults, flows, health, live, pipeline, series, twins
 from dashboards.api.context import Context
 from dashboards.api.guard import Guard
 from dashboards.api.history import History, HistoryPool
 from dashboards.api.hub import Hub, plain
+from dashboards.api.processes import Processes
 from dashboards.api.settings import ApiSettings
 
 
@@ -42,9 +43,10 @@ def create_app(
         view=view,
         link=link,
         feed=LiveFeed(settings.kafka, view, link),
-        probe=Probe(settings.kafka, link, topics=pipeline.TOPICS, clock=view.clock, sources=pipeline.SOURCES),
+        probe=Probe(settings.kafka, link, topics=flows.TOPICS, clock=view.clock, sources=flows.SOURCES),
         requests=CommandRequests(settings.kafka),
         redriver=Redriver(settings.kafka),
+        processes=Processes(settings.processes),
         history=history or (HistoryPool(settings.clickhouse) if settings.clickhouse else None),
     )
     hub = Hub(
@@ -75,6 +77,7 @@ def _lifespan(context: Context, hub: Hub) -> Callable[[FastAPI], AbstractAsyncCo
         context.feed.on_filled = lambda: setattr(context.view, "on_rows", hub.on_rows)
         context.feed.start()
         context.probe.start()
+        context.processes.start()
         try:
             yield
         finally:
@@ -87,6 +90,7 @@ def _lifespan(context: Context, hub: Hub) -> Callable[[FastAPI], AbstractAsyncCo
 
 
 def _stop(context: Context) -> None:
+    context.processes.stop()
     context.probe.stop()
     context.feed.stop()
     if context.history is not None:

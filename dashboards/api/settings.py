@@ -15,7 +15,7 @@ TWINS = Path(__file__).resolve().parents[2] / "models" / "twins"
 
 
 class SettingError(TwinflowError):
-    """A setting that the API cannot do without is missing."""
+    """A setting that the API cannot do without is missing or makes no sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class ApiSettings:
         hosts: names this machine may be called by in a browser.
         issuer: who asks for a command, as long as there is no login.
         most_clients: live sockets at once.
+        processes: where the other processes tell of themselves, URL by name (TWINFLOW_PROCESSES: name=URL, ...).
     """
 
     kafka: str
@@ -41,13 +42,14 @@ class ApiSettings:
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "::1")
     issuer: str = "person:page"
     most_clients: int = 100
+    processes: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def from_environment(environ: Mapping[str, str] | None = None) -> ApiSettings:
         """Settings of this process.
 
         Raises:
-            SettingError: the address of Kafka is missing.
+            SettingError: the address of Kafka is missing, or one of a process is none.
             DefinitionError: the fleet does not hold together.
         """
         env = os.environ if environ is None else environ
@@ -59,4 +61,17 @@ class ApiSettings:
             clickhouse=env.get("TWINFLOW_CLICKHOUSE", ""),
             fleet=load_fleet(env.get("TWINFLOW_FLEET") or TWINS / "fleet.yaml", env.get("TWINFLOW_TYPES") or TWINS),
             commands=env.get("TWINFLOW_COMMANDS", "") not in ("", "0"),
+            processes=_addresses(env.get("TWINFLOW_PROCESSES", "")),
         )
+
+
+def _addresses(text: str) -> dict[str, str]:
+    """
+    >>> _addresses("commands=http://127.0.0.1:8062, ticker=http://127.0.0.1:8074")
+    {'commands': 'http://127.0.0.1:8062', 'ticker': 'http://127.0.0.1:8074'}
+    """
+    pairs = [part.strip().partition("=") for part in text.split(",") if part.strip()]
+    for name, _, url in pairs:
+        if not name or not url.startswith(("http://", "https://")):
+            raise SettingError(f"TWINFLOW_PROCESSES: {name!r} has no URL; write name=http://host:port, comma between")
+    return {name: url for name, _, url in pairs}

@@ -1,7 +1,8 @@
 """The fixture server with alarms, commands and a pipeline in all their states, shaped as the API. For tests only.
 
-Further modes: `refusing` (the gate refuses), `unbalanced` (records missing), `stopped` (telemetry stands), `quiet` (no
-alarm, no command, no dead letter), `nohistory` (the history does not answer).
+Further modes: `slowhistory` and `blocked` (a bottleneck, backpressure), `refusing` (the gate refuses), `unbalanced`
+(records missing), `stopped` (telemetry stands), `quiet` (no alarm, no command, no dead letter), `nohistory` (the
+history does not answer).
 """
 
 from __future__ import annotations

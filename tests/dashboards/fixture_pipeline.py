@@ -17,6 +17,48 @@ SETTLED = ("readings", "windows", "rows", "anomalies", "twin-states", "gaps", "l
 LIVE = ("twin-live", "alerts", "command-requests")
 
 
+# share of the time at work, waiting for what follows, rows per second
+STEPS = {
+    "fetch": (0.03, 0.0, 18_200.0),
+    "decode": (0.08, 0.0, 54_600.0),
+    "compute": (0.21, 0.0, 54_600.0),
+    "live": (0.11, 0.0, 54_600.0),
+    "settle": (0.07, 0.0, 51_900.0),
+    "commit": (0.0, 0.02, 230.0),
+    "state": (0.02, 0.0, 12.0),
+}
+TOPICS = ("readings", "windows", "rows", "alerts", "twin-states", "ledger", "gaps", "late", "dead-letters")
+
+
+def flows(mode: str) -> list[dict[str, Any]]:
+    """Telemetry in four processes, the gate, the history; `slowhistory`: one of them is the bottleneck."""
+    slow, full = mode == "stopped", mode == "slowhistory"
+    held = 0.31 if mode == "blocked" else 0.0
+    steps = [
+        step(name, busy, held if name == "commit" else blocked, rows) for name, (busy, blocked, rows) in STEPS.items()
+    ]
+    stored = [step(name, (0.91 if full else 0.34) / (1 + i), 0.0, 2400.0 / (1 + i)) for i, name in enumerate(TOPICS)]
+    judged = [step("judge", 0.001, 0.0, 0.6), step("commit", 0.0, 0.079, 3.0)]
+    return [
+        flow(
+            "telemetry", steps, processes=4, rows_in=18_200.0, rows_out=21_400.0, state="stopped" if slow else "running"
+        )
+        | ({"steps": [], "busy": None, "behind_ms": None} if slow else {}),
+        *([] if mode == "nocommands" else [flow("gate", judged, lag=0, rows_in=0.6, rows_out=3.0)]),
+        flow("history-writer", stored, rows_in=21_400.0, rows_out=21_400.0)
+        | {"busy": stored[0]["busy"], "behind_ms": 4200 if full else 610},
+    ]
+
+
+def step(name: str, busy: float, blocked: float, rows: float) -> dict[str, Any]:
+    return {"name": name, "busy": round(busy, 3), "blocked": blocked, "rows_in": rows, "rows_out": rows}
+
+
+def flow(name: str, steps: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    shares = {share: round(sum(s[share] for s in steps), 3) for share in ("busy", "blocked")}
+    return {"name": name, **shares, "behind_ms": 9, "processes": 1, "steps": steps, "state": "running", **more}
+
+
 def dead_letters() -> list[dict[str, Any]]:
     return [
         {**{k: v for k, v in d.items() if k != "ago"}, "last_ns": NOW - d["ago"] * SECOND}
@@ -50,6 +92,9 @@ def pipeline(mode: str, now: int) -> dict[str, Any]:
             "holes": 12 if mode == "unbalanced" and p == 3 else 0,
             "committed_ns": now,
             "history_lag": 60 + 7 * p,
+            "worker": f"telemetry-{p % 4 + 1}",
+            "lag_ms": 61_000 if slow and p == 3 else (7 * p + passed) % 23,
+            "history_lag_ms": 4200 if mode == "slowhistory" and p == 3 else 560 + 13 * p,
         }
         for p in range(12)
     ]
@@ -61,10 +106,19 @@ def pipeline(mode: str, now: int) -> dict[str, Any]:
         "readings": 410.0,
         "dead-letters": 0.02,
         "command-requests": 0.6,
+        "command-acks": 1.2,
+        "commands": 0.6,
+        "command-events": 2.4,
     }
     pairs = [("samples", "telemetry", "samples")] + [("telemetry", t, t) for t in (*SETTLED, *LIVE)]
     pairs += [(t, "history-writer", t) for t in (*SETTLED, "alerts", "command-requests", "command-events")]
     pairs += [(t, "dashboard", t) for t in ("twin-live", "alerts", "twin-states", "ledger", "command-events")]
+    if mode != "nocommands":
+        pairs += [(t, "gate", t) for t in ("command-requests", "command-acks")]
+        pairs += [("gate", t, t) for t in ("commands", "command-events")] + [("commands", "devices", "commands")]
+    else:
+        rates = {t: rate for t, rate in rates.items() if not t.startswith("command")}
+    steps = dict.fromkeys(LIVE, "live") | dict.fromkeys(SETTLED, "settle")
     return {
         "ledger": {
             "records_in": came,
@@ -76,20 +130,20 @@ def pipeline(mode: str, now: int) -> dict[str, Any]:
             "cut_ns": now - now % SECOND,
         },
         "partitions": partitions,
-        "flows": [
-            {
-                "name": "telemetry",
-                "busy": None,
-                "rows_in": 18_200.0,
-                "rows_out": 21_400.0,
-                "state": "stopped" if slow else "running",
-            }
-        ],
+        "flows": flows(mode),
         "links": {
             "broker": {"up": True, "since_ns": NOW, "answered_ns": now, "cause": ""},
             "history": {"up": mode != "nohistory", "since_ns": NOW, "answered_ns": now, "cause": GONE},
         },
-        "edges": [{"from": a, "to": b, "rate": rates.get(t, 0.0)} for a, b, t in pairs],
+        "edges": [
+            {
+                "from": a,
+                "to": b,
+                "rate": rates.get(t, 0.0),
+                "step": "fetch" if b == "telemetry" else steps.get(b) if a == "telemetry" else None,
+            }
+            for a, b, t in pairs
+        ],
         "dead_letters": [] if mode == "quiet" else dead_letters(),
     }
 

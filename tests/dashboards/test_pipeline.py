@@ -74,13 +74,94 @@ def test_the_picture_says_what_is_slow_and_what_is_not_held_up(open_page: Opener
     ready(page)
     until_text(page, ".tf-flowsaid", "nothing waits for long")
     assert page.locator(".tf-gamber").count() == 0
-    assert page.locator("[data-node=command-events]").count() == 0
     site.mode("stopped")
     until_text(page, ".tf-flowsaid", "telemetry is stopped")
-    until_text(page, ".tf-flowsaid", "most on shard 03; history-writer and dashboard are not held up")
+    until_text(page, ".tf-flowsaid", "most on shard 03; gate, history-writer and dashboard are not held up")
     assert page.locator("g.tf-gamber").get_attribute("data-node") == "telemetry"
     assert page.locator(".tf-gslow").count() == 1
     shot(page, "pipeline-stopped-dark-1440")
+
+
+def test_a_topic_that_nobody_writes_is_not_drawn(open_page: Opener, site: Site) -> None:
+    site.mode("nocommands")
+    page, _ = open_page("/pipeline")
+    ready(page)
+    page.wait_for_function("document.querySelector('[data-node=gate]') === null")
+    assert page.locator("[data-node=command-events]").count() == 0
+
+
+def test_the_steps_of_a_flow_show_their_share_and_their_rows_and_fill_as_far(open_page: Opener) -> None:
+    page, _ = open_page("/pipeline")
+    ready(page)
+    steps = page.locator("[data-node=telemetry] [data-step]")
+    names = ["fetch", "decode", "compute", "live", "settle", "commit", "state"]
+    assert [s.get_attribute("data-step") for s in steps.all()] == names
+    texts = page.locator("[data-node=telemetry] [data-step=compute] text").all_text_contents()
+    assert [t.replace("\u202f", " ") for t in texts] == ["compute", "21 %", "54.6 k/s"]
+    said = page.locator("[data-node=telemetry] [data-step=compute] title").text_content()
+    assert said == "compute: 21 % busy, 0 % waiting for what follows, 54.6 k/s in, 54.6 k/s out"
+    bar = "[data-node=telemetry] [data-step=compute] rect.tf-g{}"
+    fill, track = (float(page.get_attribute(bar.format(x), "width") or 0) for x in ("fill", "track"))
+    assert fill == pytest.approx(0.21 * track, abs=0.1)
+    shown = page.locator("[data-node=history-writer] [data-step]").all()
+    assert [s.get_attribute("data-step") for s in shown] == ["readings", "windows", "rows"]  # the busiest three
+    assert page.evaluate(INSIDE) == []
+
+
+INSIDE = """[...document.querySelectorAll('.tf-g')].flatMap((g) => {
+  const box = g.querySelector('.tf-gbox').getBoundingClientRect();
+  const texts = [...g.querySelectorAll('text')].filter((t) => t.textContent).map((t) => [t, t.getBoundingClientRect()]);
+  const apart = (a, b) => a.left >= b.right || b.left >= a.right || a.top + 3 >= b.bottom || b.top + 3 >= a.bottom;
+  const out = texts.filter(([, r]) => r.left < box.left || r.right > box.right || r.bottom > box.bottom + 1);
+  const over = texts.filter(([t, r]) => texts.some(([other, o]) => t !== other && !apart(r, o)));
+  return [...out, ...over].map(([t]) => g.dataset.node + ': ' + t.textContent); })"""
+"""Texts that leave their box or lie over another one."""
+
+
+def test_a_bottleneck_is_amber_from_its_step_to_the_lines_that_wait_for_it(open_page: Opener, site: Site) -> None:
+    site.mode("slowhistory")
+    page, _ = open_page("/pipeline")
+    ready(page)
+    until_text(page, ".tf-flowsaid", "history-writer is 91 % busy and 4 s behind, most on shard 03")
+    until_text(page, ".tf-flowsaid", "telemetry, gate and dashboard are not held up")
+    assert page.locator("g.tf-gamber").get_attribute("data-node") == "history-writer"
+    tight = page.locator(".tf-gtight")
+    assert [t.get_attribute("data-step") for t in tight.all() if t.is_visible()] == ["readings"]
+    assert page.locator(".tf-gslow").count() > 5
+    assert "4.2" in page.inner_text("tr[data-shard='03'] .tf-bad2")
+    assert page.evaluate(INSIDE) == []
+    shot(page, "pipeline-slowhistory-light-1440")
+
+
+def test_backpressure_is_hatched_and_says_what_is_waited_for(open_page: Opener, site: Site) -> None:
+    site.mode("blocked")
+    page, _ = open_page("/pipeline", theme="dark")
+    ready(page)
+    until_text(page, ".tf-flowsaid", "telemetry waits for Kafka 31 % of the time")
+    assert float(page.get_attribute("[data-step=commit] .tf-gheld", "width") or 0) > 10
+    assert page.locator("[data-node=telemetry] .tf-gtight").get_attribute("data-step") == "commit"
+    assert page.locator(".tf-gslow").count() == 9  # the settled topics; what goes out live is not held up
+    shot(page, "pipeline-blocked-dark-1440")
+
+
+def test_on_a_phone_the_steps_stand_under_their_flow_worst_first(open_page: Opener, site: Site) -> None:
+    site.mode("slowhistory")
+    page, _ = open_page("/pipeline", width=390, theme="dark")
+    ready(page)
+    page.wait_for_selector(".tf-flowrow.tf-gamber")
+    assert page.locator(".tf-flowrow").first.get_attribute("data-flow") == "history-writer"
+    assert page.locator("[data-flow=telemetry] .tf-step").count() == 7
+    assert page.locator("[data-flow=history-writer] .tf-step.tf-gtight").count() == 1
+    assert sideways(page) <= 0
+    shot(page, "pipeline-slowhistory-dark-390")
+
+
+def test_each_partition_names_its_worker_and_the_age_of_what_waits(open_page: Opener) -> None:
+    page, _ = open_page("/pipeline")
+    ready(page)
+    assert page.inner_text("tr[data-shard='06'] .tf-worker") == "telemetry-3"
+    until_text(page, ".st-key-v_partitions", "lag: age of the oldest record")
+    assert page.locator("tr[data-shard='06'] .tf-unit").first.inner_text() == "ms"
 
 
 def test_a_history_that_does_not_answer_is_told_in_words_with_its_time_and_goes_by_itself(

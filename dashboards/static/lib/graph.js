@@ -1,5 +1,8 @@
 /** Places boxes and pills in columns from left to right and draws the lines between them. Pure arithmetic. */
 const LEAST = 366, BOX = [168, 58], PILL = [176, 25], SOURCE = [112, 58], BUS = [0, 10], GAP = 6, PAD = 16;
+/** A box with steps: its width, where the first of its rows begins, and how high a row is. */
+export const STEPS = { width: 216, top: 50, row: 19 };
+const sizeOf = (n) => (n.steps?.length ? [STEPS.width, STEPS.top + 6 + STEPS.row * n.steps.length] : { flow: BOX, topic: PILL, source: SOURCE, sink: SOURCE }[n.kind]);
 
 /** Column of each node: its longest way from a source; lines that lead back are left out of that. */
 function columns(nodes, edges) {
@@ -18,7 +21,7 @@ function columns(nodes, edges) {
 
 /** Lines that pass a column go together through one bus per target there. */
 function buses(nodes, edges, column, back) {
-  const all = nodes.map((n) => ({ ...n, size: { flow: BOX, topic: PILL, source: SOURCE, sink: SOURCE }[n.kind], column: column.get(n.name) })), made = new Map(), lines = [];
+  const all = nodes.map((n) => ({ ...n, size: sizeOf(n), column: column.get(n.name) })), made = new Map(), lines = [];
   for (const e of edges) {
     if (back.has(e) || !column.has(e.from) || !column.has(e.to)) continue;
     let from = e.from;
@@ -62,7 +65,12 @@ export function layout(nodes, edges, width) {
   const at = new Map(all.map((n) => [n.name, n])), needed = x - free + PAD;
   for (const l of lines) {
     const a = at.get(l.from), b = at.get(l.to), mine = (side, name) => lines.filter((o) => o[side] === name).sort((p, q) => at.get(p[side === "from" ? "to" : "from"]).y - at.get(q[side === "from" ? "to" : "from"]).y);
-    const port = (n, list) => n.y + (n.h * (list.indexOf(l) + 1)) / (list.length + 1), y1 = port(a, mine("from", a.name)), y2 = port(b, mine("to", b.name)), x1 = a.x + a.w, bend = Math.max(20, (b.x - x1) * 0.5);
+    const port = (n, list) => {  // a line of a step leaves or enters at its row
+      const row = (line) => (n.steps ?? []).findIndex((s) => s.name === line.edges[0].step), at = row(l), near = at < 0 ? list : list.filter((o) => row(o) === at);
+      const [top, tall] = at < 0 ? [0, n.h] : [STEPS.top + at * STEPS.row, STEPS.row];
+      return n.y + top + (tall * (near.indexOf(l) + 1)) / (near.length + 1);
+    };
+    const y1 = port(a, mine("from", a.name)), y2 = port(b, mine("to", b.name)), x1 = a.x + a.w, bend = Math.max(20, (b.x - x1) * 0.5);
     l.d = `M${a.kind === "bus" ? a.x : x1} ${y1.toFixed(1)}H${x1}C${x1 + bend} ${y1.toFixed(1)} ${b.x - bend} ${y2.toFixed(1)} ${b.x} ${y2.toFixed(1)}`;
   }
   return { nodes: all.filter((n) => n.kind !== "bus"), lines, height, width: Math.max(width, needed) };

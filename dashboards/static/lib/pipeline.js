@@ -5,7 +5,8 @@ import { serverNow } from "./link.js";
 import { number, plural, since } from "./format.js";
 import { shared } from "./shared.js";
 
-const BUSY = 0.85, TREND_MS = 30_000, FEW = 1000;
+export const BUSY = 0.85, BLOCKED = 0.25, LATE_MS = 2000;
+const TREND_MS = 30_000, FEW = 1000, MOST_STEPS = 8, SHOWN_STEPS = 3;
 const trend = [];  // [ms, waiting records]
 
 const taken = (data) => {
@@ -24,9 +25,9 @@ export const sum = (list, name) => (list ?? []).reduce((all, row) => all + (row[
 /** Does the number of waiting records grow: at least doubled over the last half minute, and not few. */
 export const growing = () => trend.length > 4 && trend.at(-1)[1] > FEW && trend.at(-1)[1] > 2 * trend[0][1];
 
-/** Boxes: what runs, with busy share, waiting records and whether it is slow. Pills: topics with records per second. */
+/** Boxes: what runs, with its steps, busy and blocked share, what waits, and whether it is slow. Pills: topics with records per second. */
 export function picture(data) {
-  const edges = (data.edges ?? []).map((e) => ({ from: e.from, to: e.to, rate: e.rate ?? null })), flows = new Map((data.flows ?? []).map((f) => [f.name, f]));
+  const edges = (data.edges ?? []).map((e) => ({ from: e.from, to: e.to, rate: e.rate ?? null, step: e.step ?? "" })), flows = new Map((data.flows ?? []).map((f) => [f.name, f]));
   const kinds = new Map([...flows.keys()].map((name) => [name, "flow"]));
   for (let before = -1; before !== kinds.size;) {
     before = kinds.size;
@@ -45,18 +46,32 @@ export function picture(data) {
 function box(name, flow, data, historyLag) {
   const lag = flow?.lag ?? (name === "telemetry" ? sum(data.partitions, "lag") : /history/.test(name) ? historyLag : null);
   const rate = flow?.rows_in ?? Math.max(0, ...(data.edges ?? []).filter((e) => e.to === name).map((e) => e.rate ?? 0));
-  const behind = lag !== null && lag > Math.max(FEW, 5 * rate);
-  const state = flow?.state ?? (behind ? "behind" : "");
-  return { name, kind: "flow", busy: flow?.busy ?? null, lag, state, rows: flow?.rows_in ?? null, slow: flow?.busy > BUSY || behind || state === "stopped" || state === "behind" || (name === "telemetry" && growing()) };
+  const late = flow?.behind_ms ?? null, behind = late === null ? lag !== null && lag > Math.max(FEW, 5 * rate) : late > LATE_MS;
+  const state = flow?.state ?? (behind ? "behind" : ""), blocked = flow?.blocked ?? 0;
+  const slow = flow?.busy > BUSY || blocked > BLOCKED || behind || state === "stopped" || state === "behind" || (name === "telemetry" && growing());
+  return { name, kind: "flow", busy: flow?.busy ?? null, blocked, late, lag, state, steps: steps(flow?.steps ?? []), processes: flow?.processes ?? 0, rows: flow?.rows_in ?? null, slow };
+}
+
+/** Those that are drawn: all of them where they are few, else the busiest. */
+const steps = (all) => (all.length <= MOST_STEPS ? all : [...all].sort((a, b) => b.busy - a.busy).slice(0, SHOWN_STEPS));
+
+/** What is the matter with a slow box. */
+function trouble(n) {
+  const wait = n.lag ? `, ${plural(n.lag, "record")} wait${n.lag === 1 ? "s" : ""}` : "";
+  if (n.state === "stopped") return `${n.name} is stopped${wait}`;
+  if (n.blocked > BLOCKED) return `${n.name} waits for Kafka ${number(n.blocked * 100)} % of the time`;
+  const late = n.late > LATE_MS ? `${since(n.late)} behind` : "";
+  if (n.busy > BUSY) return `${n.name} is ${number(n.busy * 100)} % busy${late ? ` and ${late}` : wait}`;
+  return `${n.name} is ${late || `behind${wait}`}`;
 }
 
 /** One sentence: what is slow, and what is not held up by it. */
 export function sentence(data, nodes) {
   const slow = nodes.filter((n) => n.slow), fine = nodes.filter((n) => n.kind === "flow" && !n.slow).map((n) => n.name);
   if (!slow.length) return ["", data.flows?.some((f) => f.state === "unknown") ? "Kafka has not told the lag yet" : "nothing waits for long"];
-  const worst = [...(data.partitions ?? [])].sort((a, b) => (b.lag ?? 0) + (b.history_lag ?? 0) - (a.lag ?? 0) - (a.history_lag ?? 0))[0];
-  const said = slow.map((n) => `${n.name} is ${n.state === "stopped" ? "stopped" : Number.isFinite(n.busy) && n.busy > BUSY ? `${number(n.busy * 100)} % busy` : "behind"}${n.lag ? `, ${plural(n.lag, "record")} wait${n.lag === 1 ? "s" : ""}` : ""}`);
-  return ["warn", `${said.join("; ")}${worst && (worst.lag || worst.history_lag) ? `, most on shard ${worst.shard}` : ""}${fine.length ? `; ${fine.join(", ").replace(/, (?=[^,]*$)/, " and ")} ${fine.length === 1 ? "is" : "are"} not held up` : ""}`];
+  const waits = (p) => (slow.some((n) => /history/.test(n.name)) ? (p.history_lag_ms ?? p.history_lag) : (p.lag_ms ?? p.lag)) ?? 0;
+  const worst = [...(data.partitions ?? [])].sort((a, b) => waits(b) - waits(a))[0], told = worst && waits(worst) > (Number.isFinite(worst.lag_ms) ? LATE_MS : 0);
+  return ["warn", `${slow.map(trouble).join("; ")}${told ? `, most on shard ${worst.shard}` : ""}${fine.length ? `; ${fine.join(", ").replace(/, (?=[^,]*$)/, " and ")} ${fine.length === 1 ? "is" : "are"} not held up` : ""}`];
 }
 
 /** "18.2 k/s", "40 /s", "0.6 /s" as [digits, unit]. */

@@ -3,7 +3,7 @@ import { card, everySecond, h, number, put, since, skeleton } from "../lib.js";
 import { frozen, perSecond, pipeline } from "../lib/pipeline.js";
 
 const MOST = 200, FEW = 1000;
-const COLUMNS = [["Shard", ""], ["telemetry lag", "tf-num"], ["history lag", "tf-num"], ["", "tf-lagbar"], ["In", "tf-num"], ["Watermark", "tf-num"], ["Late", "tf-num"], ["Missing", "tf-num"]];
+const COLUMNS = [["Shard", ""], ["Worker", "tf-worker"], ["telemetry lag", "tf-num"], ["history lag", "tf-num"], ["", "tf-lagbar"], ["In", "tf-num"], ["Watermark", "tf-num"], ["Late", "tf-num"], ["Missing", "tf-num"]];
 
 export default function partitions(host) {
   const box = card("Partitions of samples", "lag: records not yet taken"), body = h("tbody"), rows = new Map();
@@ -16,7 +16,8 @@ export default function partitions(host) {
     const pair = (cls = "tf-num") => { const value = h("span"), unit = h("span.tf-unit"), root = h(`td.${cls}`, {}, value, unit); return { root, value, unit }; };
     const r = { lag: pair(), history: pair(), bar: h("i"), rate: pair(), mark: pair(), late: pair(), missing: pair() };
     r.name = h("th.tf-mono", { scope: "row" }, p.shard);
-    r.root = h("tr", { "data-shard": p.shard }, r.name, r.lag.root, r.history.root, h("td.tf-lagbar", {}, h("span.tf-track", {}, r.bar)), r.rate.root, r.mark.root, r.late.root, r.missing.root);
+    r.worker = h("td.tf-worker");
+    r.root = h("tr", { "data-shard": p.shard }, r.name, r.worker, r.lag.root, r.history.root, h("td.tf-lagbar", {}, h("span.tf-track", {}, r.bar)), r.rate.root, r.mark.root, r.late.root, r.missing.root);
     return r;
   }
 
@@ -41,15 +42,16 @@ export default function partitions(host) {
     if (!data) return;
     wait.hidden = true;
     table.hidden = false;
-    const list = (data.partitions ?? []).slice(0, MOST), most = Math.max(1, ...list.map((p) => (p.lag ?? 0) + (p.history_lag ?? 0)));
+    const list = (data.partitions ?? []).slice(0, MOST), waits = (p) => (p.lag_ms ?? p.lag ?? 0) + (p.history_lag_ms ?? p.history_lag ?? 0), most = Math.max(1, ...list.map(waits));
     const inMs = list.some((p) => Number.isFinite(p.lag_ms));
-    put(box.note, frozen() ? "frozen" : inMs ? "lag: age of the oldest record not yet taken" : "lag: records not yet taken");
+    put(box.note, frozen() ? "frozen" : inMs ? "lag: age of the oldest record" : "lag: records not yet taken");
     for (const p of list) {
       if (!rows.has(p.shard)) rows.set(p.shard, row(p));
       const r = rows.get(p.shard), [a, au, aBad] = lagOf(p, "lag"), [b, bu, bBad] = lagOf(p, "history_lag"), mark = p.watermark_ns ? data.takenMs - p.watermark_ns / 1e6 : null;
+      put(r.worker, p.worker ?? "–");
       set(r.lag, a, au, aBad ? " tf-bad2" : "");
       set(r.history, b, bu, bBad ? " tf-bad2" : "");
-      r.bar.style.width = `${(100 * ((p.lag ?? 0) + (p.history_lag ?? 0))) / most}%`;
+      r.bar.style.width = `${(100 * waits(p)) / most}%`;
       r.bar.className = aBad || bBad ? "tf-amberbar" : "";
       set(r.rate, ...perSecond(p.rate));
       if (mark === null) set(r.mark, "–");
