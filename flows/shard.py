@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 
