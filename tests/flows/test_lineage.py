@@ -82,7 +82,7 @@ def test_the_definition_and_the_model_are_named_by_version_and_hash(steps: list[
     }
     models = {a["rule"]: a["lineage"]["model"] for _, a in alerts(steps)}
     assert {rule: (m["method"], m["version"]) for rule, m in models.items()} == {
-        "high": ("above", 1), "silent": ("absent", 1),
+        "high": ("above", 1), "silent": ("absent", 1), "after": ("followed_by", 1), "lacking": ("not_followed_by", 1),
         "spikes": ("ewma_z", 1), "ordered": ("ewma_z", 1), "joint": ("pca_residual", 1),
     }  # fmt: skip
     assert len({m["hash"] for m in models.values()}) == len(models)
