@@ -120,7 +120,7 @@ def _sample(bootstrap: str, recorded: Recorded, starts: Starts, wish: Wish, *, a
     lines += [f"  {one['id']} {one['state']}: {one['verdict']}; {one['why']}" for one in told["failed"][:MOST_SHOWN]]
     lines.append(f"{records:,} records worked off again in {told['seconds']:g} s")
     _print(told, lines, as_json=as_json)
-    return _exit([outcome.verdict for outcome in outcomes])
+    return _exit([outcome.verdict for outcome in outcomes]) if outcomes else ExitCode.NO_VERDICT
 
 
 def _counted(counts: Counter[str]) -> str:

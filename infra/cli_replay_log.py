@@ -79,7 +79,7 @@ def replay_log(folders: Folders, settings: Settings, wish: Wish, *, as_json: boo
         raise CommandError(what="replay-log", why=out.lost[0], fix="name a later --from")
     told = _told(out, wish, (from_ns, to_ns), seconds) | {"warm_up_seconds": round(warmed, 2)}
     sys.stdout.write(json.dumps(told, indent=2) + "\n" if as_json else "\n".join(_lines(told, wish)) + "\n")
-    if out.lost:
+    if out.lost or not out.shards:
         return ExitCode.NO_VERDICT
     return ExitCode.FAILED if changed is None and out.differences.differs else ExitCode.OK
 
@@ -129,6 +129,8 @@ def _lines(told: dict[str, Any], wish: Wish) -> Iterator[str]:
     under = f"with {told['definition']}" if told["definition"] else "with the definitions of then"
     yield f"{told['flow']} from {told['from']} to {told['to']}, {under}"
     yield from told["notes"]
+    if not told["shards"]:
+        yield "no sample that the flow has committed arrived in this time"
     if wish.diff:
         head = ("decided by", "then", "now", "same", "changed", "missing", "added")
         rows: list[tuple[str, ...]] = [head]

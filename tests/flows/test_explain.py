@@ -165,6 +165,12 @@ def test_a_replay_that_makes_no_sense_is_refused(twinflow: Command, words: tuple
     assert (done.returncode, said in done.stderr) == (ExitCode.USAGE, True), done.stderr
 
 
+def test_a_time_in_which_nothing_arrived_has_no_verdict(twinflow: Command) -> None:
+    done = twinflow("replay-log", "--from", "2001-01-01T00:00:00Z", "--to", "2001-01-02T00:00:00Z", "--diff")
+    assert done.returncode == ExitCode.NO_VERDICT
+    assert "no sample that the flow has committed arrived in this time" in done.stdout
+
+
 def test_an_id_that_nobody_knows_is_said_to_be_none(twinflow: Command) -> None:
     done = twinflow("explain", "c-none")
     assert done.returncode == ExitCode.USAGE
