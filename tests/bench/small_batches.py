@@ -48,6 +48,7 @@ def measure(stage: Stage, n: int) -> dict[str, object]:
 def _per_cpu_second(passes: Iterator[int], n: int) -> float:
     rates = []
     for _ in range(PASSES):
+        assert next(passes) == 0  # connected, nothing read
         began = time.process_time()
         assert next(passes) == n
         rates.append(n / (time.process_time() - began))
@@ -55,7 +56,7 @@ def _per_cpu_second(passes: Iterator[int], n: int) -> float:
 
 
 def to_columns(stage: Stage, topic: str) -> Iterator[int]:
-    """Our source and our decoder, as each shard of the flow has them; the topic again at every `next`."""
+    """Our source and our decoder, as each shard of the flow has them; the topic again at every second `next`."""
     fleet = load_fleet(flow_run.FLEET, flow_run.TYPES)
     starts = dict.fromkeys(range(len(SHARDS)), 0)
     decoders = {p: Decoder(Roster(fleet.type_of)) for p in starts}
@@ -63,16 +64,17 @@ def to_columns(stage: Stage, topic: str) -> Iterator[int]:
         with closing(ColumnConsumer(stage.bootstrap, topic, starts)) as consumer:
             ends = consumer.end_offsets()
             at, read = dict(starts), 0
+            yield read
             while at != ends:
                 for frames in consumer.poll(POLL_MS):
                     decoders[frames.partition].push(frames)
                     at[frames.partition] = frames.end_offset
                     read += len(frames)
-        yield read
+            yield read
 
 
 def untouched(stage: Stage, topic: str) -> Iterator[int]:
-    """confluent-kafka, tuned for throughput, taking the value of each message; the topic again at every `next`."""
+    """confluent-kafka, tuned for throughput, taking the value of each message; again at every second `next`."""
     settings = {"bootstrap.servers": stage.bootstrap, "group.id": "bench-untouched", "enable.auto.commit": False}
     fast = {"fetch.queue.backoff.ms": 10, "queued.min.messages": 200_000, "fetch.message.max.bytes": 8 << 20}
     n = stage.count(topic)
@@ -80,6 +82,7 @@ def untouched(stage: Stage, topic: str) -> Iterator[int]:
         while True:
             consumer.assign([TopicPartition(topic, p, 0) for p in range(len(SHARDS))])
             read = 0
+            yield read
             while read < n:
                 read += len([message.value() for message in consumer.consume(10_000, 0.2)])
             yield read
