@@ -11,11 +11,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from connectors.clickhouse import ClickHouse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TAIL_SAFE_NS = 86_400_000_000_000
 """Younger rows are surely still in samples_recent and twin_snapshots; older ones are looked up in samples."""
@@ -87,9 +90,10 @@ GROUP BY kp, snapshot_ko HAVING uniqExact(device) = any(twins)
 ORDER BY kp, snapshot_ko DESC LIMIT 1 BY kp
 """
 _PARTITIONS = """
-SELECT DISTINCT kp FROM samples_recent UNION DISTINCT
-SELECT DISTINCT kp FROM ingested WHERE topic = 'readings' AND ko > 0
+SELECT DISTINCT kp FROM samples_recent WHERE {others} UNION DISTINCT
+SELECT DISTINCT kp FROM ingested WHERE topic = 'readings' AND ko > 0 AND {others}
 """
+"""Partitions that have samples; `others`, a condition on the key, keeps those with a snapshot from being read."""
 
 
 def tail_of(snapshots: Sequence[Snapshot], until: str = "1") -> str:
@@ -138,7 +142,7 @@ def asof_graph(client: ClickHouse, at_ns: int, known_ns: int | None = None, twin
     reached = frontier(client)
     known = known_ns if known_ns is not None else reached or newest_known(client)
     final = {"final": True} if known <= reached else {"final": False, "frontier_ns": reached}
-    bounds = {"at": at_ns, "known": known, "twin": twin, "closed": list(CLOSED_STAGES)}
+    bounds = _bounds(at_ns, known, twin)
     twins: dict[str, dict[str, Any]] = {}
 
     def of(device: str) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def asof_graph(client: ClickHouse, at_ns: int, known_ns: int | None = None, twin
         state = msgspec.json.decode(document) if document else {}
         kept = {name: state[name] for name in ("report", "desired", "derived", "revision") if name in state}
         of(device).update(kept, type=twin_type)
-    table = client.arrow(_values(client, min(at_ns, known)), bounds)
+    table = values_at(client, at_ns, known, twin)
     columns = (table.column(name).to_pylist() for name in table.column_names)
     for device, twin_type, signals, ts, knowns, values, qualities in zip(*columns, strict=True):
         entry = of(device)
@@ -168,6 +172,20 @@ def asof_graph(client: ClickHouse, at_ns: int, known_ns: int | None = None, twin
     return {"at_ns": at_ns, "known_ns": known, **final, "twins": twins}
 
 
+def values_at(client: ClickHouse, at_ns: int, known_ns: int | None = None, twin: str = "") -> pa.Table:
+    """Only the newest samples of `asof_graph`, as columns: a row per twin, of lists by signal.
+
+    Returns:
+        device, type, and lists of one length: signals, ts, known (ns), values, qualities.
+    """
+    known = at_ns if known_ns is None else known_ns
+    return client.arrow(_values(client, min(at_ns, known)), _bounds(at_ns, known, twin))
+
+
+def _bounds(at_ns: int, known_ns: int, twin: str) -> dict[str, Any]:
+    return {"at": at_ns, "known": known_ns, "twin": twin, "closed": list(CLOSED_STAGES)}
+
+
 def canonical(answer: dict[str, Any]) -> bytes:
     """The one way to write an answer: keys in order, no spaces, floats as short as they come back the same.
 
@@ -184,8 +202,8 @@ _ORDER = "(ts_ns, known_ns, ko, kr)"
 def _values(client: ClickHouse, limit_ns: int) -> str:
     """The query for the newest sample of every series; partitions without a snapshot are read from samples."""
     snapshots = latest_snapshots(client, limit_ns)
-    covered = {s.kp for s in snapshots}
-    others = sorted(kp for (kp,) in client.rows(_PARTITIONS) if kp not in covered)
+    uncovered = f"kp NOT IN ({', '.join(str(s.kp) for s in snapshots)})" if snapshots else "1"
+    others = sorted(kp for (kp,) in client.rows(_PARTITIONS.format(others=uncovered)))
     parts = [tail_of(snapshots, _WITHIN)] if snapshots else []
     if others or not snapshots:
         among = f"kp IN ({', '.join(map(str, others))})" if others else "1"

@@ -28,10 +28,10 @@ from operators.types import I64
 
 MIN_ROWS = 1_000
 LINGER_SECS = 0.2
-MOST_ROWS = 400_000
+MOST_ROWS = 200_000
 """Rows go out as soon as there are MIN_ROWS of them or the first has waited LINGER_SECS, and the rows before them are
 stored; until then they grow, up to MOST_ROWS."""
-FETCH_BYTES = 2 << 20
+FETCH_BYTES = 512 << 10
 POLL_MS = 250
 
 log = logging.getLogger("twinflow.history")
@@ -185,7 +185,10 @@ class Lane:
                     began = time.perf_counter_ns()
                     batch.add(frames, DECODERS[self.topic](frames))
                     self.decode.lap(began, len(frames))
-                if storing.done() or batch.rows >= MOST_ROWS:
+                    if batch.rows >= MOST_ROWS:
+                        storing.result()
+                        storing, batch = behind.submit(self._flush, batch), Batch()
+                if storing.done():
                     storing.result()
                     if batch.frames and not batch.due_secs:
                         storing, batch = behind.submit(self._flush, batch), Batch()

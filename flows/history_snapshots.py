@@ -18,7 +18,10 @@ EVERY_ROWS = 50_000
 partitions leave asof a tail of at most 600,000 rows."""
 PAUSE_SECS = 5.0
 """A backlog, or a fleet of more than 100,000 samples a second, reaches both sooner than a snapshot pays: a partition
-gets one at most this often."""
+gets one at most this often,
+and all twelve together take at most an eighth of the time."""
+SHARE = 100
+"""A partition pauses for this many times as long as its last snapshot took."""
 
 _COLUMNS = (
     "snapshot_ko, snapshot_ns, twins, twin_type, device, signal, ts_ns, known_ns, value, quality, seq, kp, ko, kr"
@@ -38,7 +41,7 @@ class Snapshots:
     def __init__(self) -> None:
         self._last: dict[int, Snapshot] = {}
         self._rows: dict[int, int] = {}
-        self._made: dict[int, float] = {}
+        self._next: dict[int, float] = {}
 
     def count(self, kp: int, rows: int) -> None:
         """So many samples of a partition were stored."""
@@ -50,11 +53,11 @@ class Snapshots:
         if last is None:
             return True
         reached = self._rows.get(kp, 0) >= EVERY_ROWS or known_ns - last.ns >= EVERY_NS
-        return reached and time.monotonic() - self._made[kp] >= PAUSE_SECS
+        return reached and time.monotonic() >= self._next[kp]
 
     def make(self, client: ClickHouse, kp: int, ko: int) -> Snapshot | None:
         """Make the snapshot of a partition at `ko`, all records below being stored; None where it has no samples."""
-        last = self._last.get(kp)
+        begun, last = time.monotonic(), self._last.get(kp)
         if last is None:
             last = next((s for s in latest_snapshots(client, time.time_ns()) if s.kp == kp), None)
         if last is not None and (last.ns < time.time_ns() - TAIL_SAFE_NS // 2 or last.ko >= ko):
@@ -69,7 +72,9 @@ class Snapshots:
             else f"SELECT {SERIES} FROM samples WHERE {until} AND ko < {ko}"  # noqa: S608
         )
         client.run(_MAKE % newest_of_each(source), {"kp": kp, "ko": ko, "ns": snapshot.ns})
-        self._last[kp], self._rows[kp], self._made[kp] = snapshot, 0, time.monotonic()
+        ended = time.monotonic()
+        self._last[kp], self._rows[kp] = snapshot, 0
+        self._next[kp] = ended + max(PAUSE_SECS, SHARE * (ended - begun))
         return snapshot
 
     def _newest_arrival(self, client: ClickHouse, kp: int, ko: int, last: Snapshot | None) -> int:

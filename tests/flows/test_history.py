@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ import pytest
 
 from connectors.clickhouse import ClickHouse
 from connectors.history_asof import asof_graph
+from flows import history_lane
+from flows.history_lane import Lane
 from infra.migrate import migrate
 from tests.flows.history_stream import (
     MINUTE_NS,
@@ -120,6 +123,24 @@ def test_every_sample_is_stored_once_although_the_writer_is_killed_again_and_aga
     assert stored(client) == produced(world.sent)
     assert [row[:8] for row in stored(client, "samples_recent")] == [row[:8] for row in produced(world.sent)]
     rollups_equal_polars(client)
+
+
+def test_a_backlog_goes_out_in_batches_while_the_next_is_read_and_each_row_is_there_once(
+    world: World, history: HistoryHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_lane, "MOST_ROWS", 3 * ROWS)
+    world.send(2)
+    lane = Lane("readings", world.bootstrap, authorised(history), stop := threading.Event())
+    runs = threading.Thread(target=lane.run)
+    runs.start()
+    with ClickHouse(authorised(history)) as client:
+        until(lambda: lane.stored >= world.rows, what="all rows")
+        stop.set()
+        runs.join()
+        assert stored(client) == produced(world.sent)
+        rollups_equal_polars(client)
+        inserted = client.rows("SELECT max(max_block_number) FROM system.parts WHERE table = 'samples'")
+        assert inserted[0][0] > 3
 
 
 def test_a_history_that_is_killed_and_comes_back_has_everything_once(
