@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import psutil
 import pyarrow as pa
@@ -30,7 +30,7 @@ from connectors.kafka_commit import PRODUCER
 from flows.encode import blocks
 from flows.history_rollups import rolled_up
 from infra.migrate import migrate
-from tests.bench.history_past import Past, asked, load
+from tests.bench.history_past import asked, load
 from tests.bench.recorded import RECORDINGS, samples_of
 from tests.flows.history_stream import authorised, ensure_result_topics, running_writer, until
 from tests.support_history import HistoryHandle, running_history
@@ -191,15 +191,12 @@ def compact(folder: Path, recordings: Path) -> dict[str, object]:
 
 def past(folder: Path, rows: int, questions: int) -> dict[str, object]:
     """Questions to a large history; one that is in the folder already is asked again."""
-    note = folder / "past.json"
     with _history(folder) as history, ClickHouse(authorised(history), timeout_secs=600) as client:
-        made = msgspec.json.decode(note.read_bytes(), type=Past) if note.exists() else load(client, rows)
-        note.write_bytes(msgspec.json.encode(made))
+        made = load(client, folder / "past.json", rows)
         parts = dict(client.rows(_SIZES))
         answers = asked(client, made, questions)
-        snapshot = {"snapshot_ms": round(made.snapshot_ms, 1), "load_s": round(made.load_secs, 1)}
     bytes_of = {name: round(size / made.rows, 2) for name, size in parts.items() if name != "twin_snapshots"}
-    return {"rows": made.rows, **answers, **snapshot, "rows_bytes": bytes_of}
+    return {"rows": made.rows, **answers, "rows_bytes": bytes_of}
 
 
 def main(argv: list[str]) -> int:
@@ -218,13 +215,18 @@ def main(argv: list[str]) -> int:
     if 0 < options.stream < 10 * RATE:
         parser.error(f"--stream: at least {10 * RATE} rows, or the first batch is all there is to see")
     report: dict[str, object] = {"rounds": options.rounds, "load_before": round(psutil.getloadavg()[0], 2)}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # broker and engine end with it
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        parts: list[Callable[[], dict[str, object]]] = []
         if options.stream:
-            report |= streamed(folder / "stream", options.rounds, options.stream)
-        report |= compact(folder / "compact", options.recordings)
+            parts.append(lambda: streamed(folder / "stream", options.rounds, options.stream))
+        parts.append(lambda: compact(folder / "compact", options.recordings))
         if options.rows:
-            report |= past(options.past or folder / "past", options.rows, options.questions)
+            parts.append(lambda: past(options.past or folder / "past", options.rows, options.questions))
+        for part in parts:
+            report |= (found := part())
+            sys.stderr.write(json.dumps(found) + "\n")
     sys.stdout.write(json.dumps(report, indent=None if options.json else 2) + "\n")
     return 0
 

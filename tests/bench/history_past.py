@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
@@ -13,86 +14,94 @@ from connectors.clickhouse import ClickHouse
 from connectors.history_asof import canonical, values_at
 from connectors.history_reader import HistoryReader
 from flows.history_snapshots import EVERY_ROWS, Snapshots
+from flows.history_store import ONE_BLOCK
 
 TWINS, SIGNALS, PARTITIONS = 10_000, 10, 12
 SERIES = TWINS * SIGNALS
 EVERY_NS = 10_000_000_000
 HOUR_NS = 3_600_000_000_000
-CHUNK = 50
-"""Readings of all series in one insert: 5 M rows."""
 SNAPSHOTS = 60
 """Snapshots of each partition up to the end; instants are asked for where they are."""
+STEPS_OF_SNAPSHOT = EVERY_ROWS * PARTITIONS // SERIES
+CHUNK_ROWS = 5_000_000
 
-_LOAD = """
-INSERT INTO {table} (twin_type, device, signal, ts_ns, known_ns, value, quality, seq, {offset} kp, ko, kr)
-SELECT 'machine', concat('twin-', leftPad(toString(twin), 5, '0')), concat('s', toString(number % 10)) AS signal,
-       {start} + step * {every} + cityHash64(number) % 40 * 1000000 AS ts,
-       ts + 5000000 + cityHash64(number, 1) % 55 * 1000000,
-       round(50 + 20 * sin(step / 30 + twin) + randNormal(0, 1), 2), 0, step, {values} twin % 12 AS kp, step AS ko,
-       toUInt32(intDiv(twin, 12) * 10 + number % 10)
-FROM (SELECT number, intDiv(number, {series}) AS step, intDiv(number % {series}, 10) AS twin
-      FROM numbers({first}, {count}))
+_ROWS = """
+SELECT 'machine', concat('twin-', leftPad(toString(intDiv(series, 10)), 5, '0')), concat('s', toString(series % 10)),
+       {start} + step * {every} + intHash64(series * 1000003 + step) % 40 * 1000000 AS ts,
+       ts + 5000000 + intHash64(series * 1000003 - step) % 55 * 1000000,
+       round(50 + 20 * sin(step / 30 + series) + intHash64(series + step * 1000003) % 1000 / 250, 2), 0, step, step,
+       intDiv(series, 10) % 12 AS kp, step AS ko, toUInt32(intDiv(series, 120) * 10 + series % 10)
+"""
+_SAMPLES = f"""
+INSERT INTO samples (twin_type, device, signal, ts_ns, known_ns, value, quality, source_offset, seq, kp, ko, kr) {_ROWS}
+FROM (SELECT {{first}} + intDiv(number, {{steps}}) AS series, {{since}} + number % {{steps}} AS step
+      FROM numbers({{count}}))
+"""
+_RECENT = f"""
+INSERT INTO samples_recent (twin_type, device, signal, ts_ns, known_ns, value, quality, seq, kp, ko, kr)
+SELECT * EXCEPT source FROM ({_ROWS.replace("step, step,", "step AS source, step AS seq,")}
+FROM (SELECT number % {SERIES} AS series, {{since}} + intDiv(number, {SERIES}) AS step FROM numbers({{count}})))
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What was made: `rows` in all, readings at start_ns + step * EVERY_NS for 0 <= step < steps."""
+class Past(msgspec.Struct, frozen=True):
+    """Readings of all series at start_ns + step * EVERY_NS for 0 <= step < steps."""
 
-    rows: int
     start_ns: int
     steps: int
-    load_secs: float
-    snapshot_ms: float
+
+    @property
+    def rows(self) -> int:
+        return self.steps * SERIES
 
 
-def load(client: ClickHouse, rows: int) -> Past:
-    """Fill samples and samples_recent as the writer would, in the order of the log, snapshots as they fall due."""
-    steps = rows // SERIES
-    start_ns = time.time_ns() // EVERY_NS * EVERY_NS - steps * EVERY_NS
-    every = EVERY_ROWS * PARTITIONS // SERIES
-    first = max(every, steps - SNAPSHOTS * every)
-    begun = time.monotonic()
-    snapshots, took = Snapshots(), list[float]()
+def load(client: ClickHouse, note: Path, rows: int) -> Past:
+    """Fill samples and samples_recent, snapshots as they fall due; what a run before this one did is not done again."""
+    if not note.exists():
+        start_ns = time.time_ns() // EVERY_NS * EVERY_NS - rows // SERIES * EVERY_NS
+        note.write_bytes(msgspec.json.encode(Past(start_ns, rows // SERIES)))
+    past = msgspec.json.decode(note.read_bytes(), type=Past)
+    first = STEPS_OF_SNAPSHOT
+    if not client.rows("SELECT count() FROM twin_snapshots")[0][0]:
+        for table in ("samples", "samples_recent", "twin_snapshots"):
+            client.run(f"TRUNCATE TABLE {table}")
+        _samples(client, past, 0, SERIES, 0, first)
+        _recent(client, past, first)
+    steps = past.steps - first
+    for series in range(0, SERIES, chunk := CHUNK_ROWS // steps // SIGNALS * SIGNALS):
+        device = f"twin-{series // SIGNALS:05}"
+        if not client.rows(f"SELECT count() FROM samples WHERE device = '{device}' AND ko >= {first}")[0][0]:
+            _samples(client, past, series, min(chunk, SERIES - series), first, steps)
+    _recent(client, past, past.steps)
+    return past
 
-    def filled(since: int, until: int) -> None:
-        for at in range(since, until, CHUNK):
-            count = min(CHUNK, until - at) * SERIES
-            for table, offset, values in (("samples", "source_offset,", "step,"), ("samples_recent", "", "")):
-                text = _LOAD.format(
-                    table=table,
-                    offset=offset,
-                    values=values,
-                    start=start_ns,
-                    every=EVERY_NS,
-                    series=SERIES,
-                    first=at * SERIES,
-                    count=count,
-                )
-                client.run(text, settings={"max_insert_threads": 2})
 
-    def taken(step: int) -> None:
-        for kp in range(PARTITIONS):
-            at = time.monotonic()
-            snapshots.make(client, kp, step)
-            took.append((time.monotonic() - at) * 1e3)
+def _samples(client: ClickHouse, past: Past, first: int, series: int, since: int, steps: int) -> None:
+    """Rows of some series in the order of the table, as one part."""
+    span = {"first": first, "since": since, "steps": steps, "count": series * steps}
+    client.run(_SAMPLES.format(start=past.start_ns, every=EVERY_NS, **span), settings=ONE_BLOCK)
 
-    filled(0, every)
-    taken(every)
-    filled(every, first)
-    taken(first)
-    took.clear()
-    for step in range(first, steps, every):
-        filled(step, min(step + every, steps))
-        taken(min(step + every, steps))
-    return Past(steps * SERIES, start_ns, steps, time.monotonic() - begun, float(np.median(took or [0.0])))
+
+def _recent(client: ClickHouse, past: Past, until: int) -> None:
+    """Rows of all series behind those that are there, in the order of the log, and snapshots of the last hour."""
+    [(newest, there)] = client.rows("SELECT max(ko), count() FROM samples_recent")
+    at, asked_from = int(newest) + 1 if there else 0, past.steps - SNAPSHOTS * STEPS_OF_SNAPSHOT
+    snapshots = Snapshots()
+    while at < until:
+        chunk = STEPS_OF_SNAPSHOT if at >= asked_from or until <= STEPS_OF_SNAPSHOT else CHUNK_ROWS // SERIES
+        steps = min(chunk, until - at)
+        span = {"since": at, "count": steps * SERIES}
+        client.run(_RECENT.format(start=past.start_ns, every=EVERY_NS, **span), settings=ONE_BLOCK)
+        at += steps
+        if chunk == STEPS_OF_SNAPSHOT:
+            for kp in range(PARTITIONS):
+                snapshots.make(client, kp, at)
 
 
 def asked(client: ClickHouse, past: Past, questions: int) -> dict[str, float]:
     """Latencies in ms over random instants, twins and hours, each question new to the engine."""
     reader, random = HistoryReader(client), np.random.default_rng(2)
-    every = EVERY_ROWS * PARTITIONS // SERIES
-    earliest = max(every, past.steps - (SNAPSHOTS - 1) * every)
+    earliest = max(STEPS_OF_SNAPSHOT, past.steps - (SNAPSHOTS - 1) * STEPS_OF_SNAPSHOT)
     end_ns = past.start_ns + past.steps * EVERY_NS
 
     def instant() -> int:
