@@ -183,6 +183,7 @@ def compact(folder: Path, recordings: Path) -> dict[str, object]:
                 "points": rows.num_rows
             }
     return {
+        "recordings_absent": [name for name in RECORDINGS if name not in found],
         "bytes_per_point": {name: sizes["samples"] for name, sizes in found.items()},
         "beside_bytes_per_point": {n: {t: s[t] for t in TABLES[1:]} for n, s in found.items()},
         "points": {name: int(sizes["points"]) for name, sizes in found.items()},
