@@ -131,8 +131,8 @@ def read(text: str) -> Figures:
     >>> read('# TYPE a counter\\na_total{x="1"} 2\\n')
     {('a_total', ('1',)): 2.0}
     """
-    families = text_string_to_metric_families(text)
-    return {(s.name, tuple(s.labels.values())): s.value for f in families if f.type != "histogram" for s in f.samples}
+    families = (f for f in text_string_to_metric_families(text) if f.type != "histogram")
+    return {(s.name, tuple(s.labels.values())): float(s.value) for family in families for s in family.samples}
 
 
 def process(name: str, answers: Sequence[tuple[float, Figures]]) -> Process:

@@ -68,7 +68,7 @@ def test_down_drains_and_says_when_there_is_nothing_to_stop(twinflow: Command) -
     assert again.returncode == 3
     assert "nothing runs in" in again.stderr
     assert twinflow("status").returncode == 3
-    assert twinflow.json("status") == {"url": None, "data": str(twinflow.data), "processes": []}
+    assert twinflow.json("status") == {"url": None, "data": str(twinflow.data), "held": "", "processes": []}
 
 
 def test_ctrl_c_drains_and_is_no_error(twinflow: Command) -> None:

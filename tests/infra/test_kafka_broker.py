@@ -153,7 +153,7 @@ def test_it_listens_on_loopback_alone(server: BrokerProcess) -> None:
     assert server.process is not None
     connections = psutil.Process(server.process.pid).net_connections(kind="tcp")
     listening = {(c.laddr.ip, c.laddr.port) for c in connections if c.status == psutil.CONN_LISTEN}
-    ports = (server.broker.port, server.broker.controller_port)
+    ports = (server.broker.port, server.broker.controller_port, server.broker.back_port)
     assert {(ip.removeprefix("::ffff:"), port) for ip, port in listening} == {("127.0.0.1", port) for port in ports}
 
 
