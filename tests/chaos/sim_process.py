@@ -14,6 +14,7 @@ from flows.state_folder import StateFolder
 from flows.telemetry import ShardLogic, TelemetryWorker
 from operators.definition import Fleet
 from operators.frames import Frames
+from operators.meter import Meter
 from tests.chaos.sim_broker import TOPIC, Dice, Link, SimBroker
 
 
@@ -28,6 +29,12 @@ class SimClock:
         self.now += 0.01
         return self.now
 
+    def perf_counter_ns(self) -> int:
+        """Nanoseconds; what lies between two readings takes none."""
+        return int(self.now * 1e9)
+
+    thread_time_ns = perf_counter_ns
+
 
 class SimTransactions(ShardTransactions):
     """What is dropped, gathered and committed at which offset is decided by the real code; the broker is virtual."""
@@ -37,6 +44,7 @@ class SimTransactions(ShardTransactions):
         self.shard, self.open, self.offsets = "00bg", False, {(TOPIC, 0): link.broker.offset}
         self._source, self._merge = (TOPIC, 0), settled_records
         self._parts, self._rows, self._end_offset = [], 0, -1
+        self.settle = Meter()
 
     def send(self, records: Iterable[Record]) -> None:
         self.open = True

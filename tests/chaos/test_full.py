@@ -13,6 +13,7 @@ WHOLE = {
     "determinism": (),
     "eos": ("--kills", "100"),
     "rescale": ("--workers", "1,3,2"),
+    "sim": ("--seeds", "2000"),
 }
 
 
