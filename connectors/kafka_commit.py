@@ -124,8 +124,18 @@ class Outbox:
             return False
         except KafkaException as error:
             doing = f"handing over {len(record.value or b'')} bytes for {record.topic}"
-            raise CommitError(shard=self.shard, doing=doing, cause=str(error.args[0])) from error
+            raise CommitError(shard=self.shard, doing=doing, cause=self._cause(error)) from error
         return True
+
+    def _cause(self, error: KafkaException) -> str:
+        """What happened; a producer that is dead says why only where a transaction is begun: a newer copy fenced it."""
+        if error.args[0].code() == KafkaError._FATAL:
+            try:
+                self.producer.begin_transaction()
+            except KafkaException as why:
+                if why.args[0].fatal():
+                    return str(why.args[0])
+        return str(error.args[0])
 
     def flush(self) -> None:
         """Wait until all that was sent is on the broker.

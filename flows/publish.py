@@ -222,7 +222,7 @@ class StatePublisher:
 
     def due(self, out: ShardOutput, *, newest_arrival_ns: int, shard: str, partition: int) -> list[Record]:
         """The states to tell now, `out` noted; ask only where they will be delivered, they count as told."""
-        if newest_arrival_ns < self._next_ns:
+        if self._next_ns - 2 * STATE_EVERY_NS <= newest_arrival_ns < self._next_ns:  # earlier: the clock went back
             return []
         self._next_ns = newest_arrival_ns + STATE_EVERY_NS
         return [r for lane in out.lanes for r in self._states(lane, out.end_offset, shard, partition)]

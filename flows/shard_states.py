@@ -16,7 +16,7 @@ from flows.checkpoints import Checkpoints
 from flows.shard import Shard, ShardOutput
 from operators.definition import TwinType
 from operators.frames import Frames
-from operators.state_log import StateLog
+from operators.state_log import Restored, StateLog
 from operators.types import State
 
 RESET = "reset"
@@ -67,8 +67,19 @@ class KeptShard:
             self.core.restore(restored.state)
             self.resume = offset_of(restored.state)
             self._go_on(restored.state, self.resume)
-        if restored.damaged and (self.resume or 0) < (committed or 0):
+        if (self.resume or 0) < (committed or 0):
+            self._tell(restored, committed)
+
+    def _tell(self, restored: Restored, committed: int | None) -> None:
+        """What is missing; that all of it is gone says whoever reads the input (connectors.kafka_flow)."""
+        if restored.damaged:
             log.error("%s; the state goes back to offset %s and is rebuilt from there", restored.damaged, self.resume)
+        elif restored.state is not None:
+            log.error(
+                "shard %s: results are committed up to offset %s, the newest state stands at %s: an older copy was put "
+                "back; it is rebuilt from there, and what was delivered is not delivered again",
+                *(self.name, committed, self.resume),
+            )
 
     @property
     def given_up(self) -> bool:

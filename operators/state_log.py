@@ -13,33 +13,33 @@ rows). A file opens with MAGIC and the version of this layout; what the arrays m
 
 from __future__ import annotations
 
-import json
-import math
 import mmap
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from operators.compiled import kernel
 from operators.errors import StateError
+from operators.state_entries import Part, applied, encode
 from operators.touched import Changed
 from operators.types import I64, Rows, State
 
 MAGIC = b"TWSL"
 VERSION = 1
+LAST_VERSION = 0xFFFF
+"""A larger number, or 0, is no version but what a power cut or a bad disk left of one."""
 COMPACT_RATIO = 2
 COMPACT_FLOOR_BYTES = 1 << 20
 _PREFIX = MAGIC + VERSION.to_bytes(4, "little")
 _HEADER = 8
-Part: TypeAlias = bytes | memoryview
 _SYNC = ThreadPoolExecutor(1, thread_name_prefix="state-sync")  # ended by the interpreter, once all is on the disk
 
 
@@ -90,19 +90,30 @@ class StateLog:
             state: read, not kept.
             changed: by column, the rows that may have changed since; rows added at the end need no mention. A column
                 that is not named is compared with what was written last, of which a copy is kept.
+
+        Raises:
+            StateError: the disk takes no more.
         """
         self._await_disk()
         named = changed or {}
         before = self._image
         rows = {name: _changed_rows(column, before.get(name), named.get(name)) for name, column in state.items()}
-        parts = _encode(state, rows)
+        parts = encode(state, rows)
         size = sum(map(len, parts))
-        if self._file is None or self._length + size > COMPACT_RATIO * self._full_bytes + COMPACT_FLOOR_BYTES:
-            parts = _encode(state, dict.fromkeys(state))
+        grown = self._length + size > COMPACT_RATIO * self._full_bytes + COMPACT_FLOOR_BYTES
+        if anew := self._file is None or grown:
+            parts = encode(state, dict.fromkeys(state))
             size = sum(map(len, parts))
-            self._start_generation(size)
         self._image = {}  # an append that fails, on a full disk, leaves nothing to build on
-        self._write(parts, size)
+        try:
+            if anew:
+                self._start_generation(size)
+            self._write(parts, size)
+        except OSError as error:
+            self.close()
+            detail = f"{size} bytes could not be appended: {error.strerror}"
+            fix = "nothing is lost: free space there, and the flow goes on from its last snapshot"
+            raise StateError(where=str(self._path(self._generation)), detail=detail, fix=fix) from error
         self._image = {
             name: _shape_of(column) if name in named else _noted(column, before.get(name))
             for name, column in state.items()
@@ -117,12 +128,8 @@ class StateLog:
         assert file is not None
         for part in parts:
             crc = zlib.crc32(part, crc)
-        try:
-            for part in (size.to_bytes(4, "little") + crc.to_bytes(4, "little"), *parts):
-                _write_all(file, part)
-        except OSError:
-            self.close()
-            raise
+        for part in (size.to_bytes(4, "little") + crc.to_bytes(4, "little"), *parts):
+            _write_all(file, part)
         self._syncing = _SYNC.submit(os.fsync, file)
         self._length += size + _HEADER
 
@@ -280,25 +287,6 @@ def _unless_most(rows: Rows, column: NDArray[Any]) -> Rows | None:
     return None if 2 * rows.size > column.shape[0] else rows
 
 
-def _encode(state: State, changed: Mapping[str, Rows | None]) -> list[Part]:
-    header: list[tuple[str, str, tuple[int, ...], str]] = []
-    parts: list[Part] = []
-    for name, column in state.items():
-        rows = changed[name]
-        how = "full" if rows is None else "rows" if rows.size else "same"
-        header.append((name, column.dtype.str, column.shape, how))
-        if rows is None:
-            parts.append(_bytes_of(column))
-        elif rows.size:
-            parts += [rows.size.to_bytes(8, "little"), rows.astype("<i8").tobytes(), _bytes_of(column[rows])]
-    text = json.dumps(header).encode()
-    return [len(text).to_bytes(4, "little"), text, *parts]
-
-
-def _bytes_of(column: NDArray[Any]) -> Part:
-    return np.ascontiguousarray(column).reshape(-1).view(np.uint8).data
-
-
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
     """The bytes of a file, without reading them all into memory of our own."""
@@ -328,11 +316,11 @@ class _Found:
         taken: list[tuple[int, int]] = []
         state: State = {}
         for start, end in self._entries():
-            state = _apply(self._data, start, end, state)
+            state = applied(self._data, start, end, state)
             if not fits(state):
                 state = {}
                 for again in taken:  # deltas are put in place, so what was before has to be made anew
-                    state = _apply(self._data, *again, state)
+                    state = applied(self._data, *again, state)
                 break
             taken.append((start, end))
         if not taken:
@@ -344,6 +332,9 @@ class _Found:
         """Where the body of each sound entry starts and ends, up to the first that is damaged."""
         data, at = self._data, len(_PREFIX)
         if len(data) < at:
+            return
+        if data[: len(MAGIC)] != MAGIC or not 0 < int.from_bytes(data[len(MAGIC) : at], "little") <= LAST_VERSION:
+            self.damaged = f"{self._path}: the head is damaged"
             return
         if data[:at] != _PREFIX:
             fix = (
@@ -360,39 +351,3 @@ class _Found:
                 return
             yield start, end
             at = end
-
-
-def _apply(data: mmap.mmap | bytes, start: int, end: int, image: State) -> State:
-    """The state that an entry makes of the one before it, whose arrays it takes over."""
-    at = start + 4 + int.from_bytes(data[start : start + 4], "little")
-    state: State = {}
-    for name, dtype_text, shape, how in json.loads(data[start + 4 : at]):
-        if how == "same":
-            state[name] = image[name]
-            continue
-        dtype, rows = np.dtype(dtype_text), np.zeros(0, np.int64)
-        if how == "full":
-            column, count = np.empty(shape, dtype), math.prod(shape)
-        else:
-            held = int.from_bytes(data[at : at + 8], "little")
-            rows = np.frombuffer(data, "<i8", held, at + 8).copy()
-            at += 8 + 8 * held
-            column, count = _longer(image[name], shape), held * math.prod(shape[1:])
-        values = np.frombuffer(data, dtype, count, at)
-        at += count * dtype.itemsize
-        if how == "full":
-            column[...] = values.reshape(shape)
-        else:
-            column[rows] = values.reshape(rows.size, *shape[1:])
-        state[name] = column
-    assert at == end, "an entry that is sound holds what its header says"
-    return state
-
-
-def _longer(column: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-    """The same column with room for more rows."""
-    if column.shape[0] == shape[0]:
-        return column
-    made = np.empty(tuple(shape), column.dtype)
-    made[: column.shape[0]] = column
-    return made

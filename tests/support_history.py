@@ -43,6 +43,11 @@ class HistoryHandle:
         self.process.kill()
         self.process.wait(30)
 
+    def again(self) -> None:
+        """Start the next front over the same folder, on the same port, and wait until it serves."""
+        self.process = start_front(self.data_dir, self.port, ["--users", str(self.data_dir / "users.json")])
+        await_healthy(self.url, self.process)
+
     def stop(self) -> int:
         """SIGTERM; its exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -54,18 +59,21 @@ def running_history(data_dir: Path, *, options: Sequence[str] = ()) -> Iterator[
     """Start a front over a folder and wait until it serves; stopped at the end unless the test did it."""
     port = free_port()
     process = start_front(data_dir, port, ["--users", str(data_dir / "users.json"), *options])
+    handle: HistoryHandle | None = None
     try:
         await_healthy(f"http://127.0.0.1:{port}", process)
         users = load(data_dir / "users.json")
-        yield HistoryHandle(f"http://127.0.0.1:{port}", port, data_dir, users.writer, users.reader, process)
+        handle = HistoryHandle(f"http://127.0.0.1:{port}", port, data_dir, users.writer, users.reader, process)
+        yield handle
     finally:
-        if process.poll() is None:
-            process.terminate()
+        last = handle.process if handle else process
+        if last.poll() is None:
+            last.terminate()
             try:
-                process.wait(60)
+                last.wait(60)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(30)
+                last.kill()
+                last.wait(30)
 
 
 def start_front(data_dir: Path, port: int, options: Sequence[str] = ()) -> subprocess.Popen[bytes]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from connectors.kafka_commit import Record
 from connectors.shards import SHARDS
-from flows.publish import Fetch, StatePublisher, live_records, settled_records
+from flows.publish import STATE_EVERY_NS, Fetch, StatePublisher, live_records, settled_records
 from flows.shard import Shard
 from operators.types import State
 from tests.flows.live_world import SETTLED, World
@@ -32,12 +32,12 @@ def uninterrupted(world: World) -> Oracle:
     """One run over all that the input topic holds."""
     cores = {p: (Shard(world.type_of), StatePublisher()) for p in range(len(SHARDS))}
     records: list[Record] = []
-    for frames in world.read(world.topic):
+    for number, frames in enumerate(world.read(world.topic)):
         p, shard = frames.partition, SHARDS[frames.partition]
         core, states = cores[p]
         out = core.push(frames)
         states.note(out)
         records += settled_records(shard, p, [Fetch.of(out)])
-        records += states.due(out, newest_arrival_ns=1 << 62, shard=shard, partition=p)
+        records += states.due(out, newest_arrival_ns=number * STATE_EVERY_NS, shard=shard, partition=p)
         records += live_records(out, shard=shard, partition=p)
     return Oracle(records, {p: core.snapshot() for p, (core, _) in cores.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from tests.chaos.checker import Verdict, compare, differing
 from tests.chaos.scenario import MUST_BE_TRUE, MUST_BE_ZERO, faults
+from tests.chaos.stored import compare_places
 
 DUE = ("a", "b", "c", "d")
 
@@ -52,6 +54,14 @@ def test_states_differ_by_a_value_a_type_a_shape_a_row_or_a_column() -> None:
     assert differing({"a": np.array([[1.0, np.nan]]), "b": np.array([1, 2])}, due) == ["a", "b"]
     assert differing({}, due) == ["a", "b"]
     assert differing({**due, "c": np.array([0])}, due) == ["c"]
+
+
+def test_a_row_that_is_missing_there_twice_or_without_a_record_is_counted_under_its_name() -> None:
+    verdict = Verdict()
+    wanted = Counter({(0, 1, 0): 1, (0, 1, 1): 1, (3, 7, 0): 1})
+    compare_places(verdict, "samples", [(0, 1, 0), (0, 1, 0), (0, 1, 0), (0, 1, 1), (5, 5, 5)], wanted)
+    assert (verdict.lost, verdict.duplicates, verdict.unexpected) == (1, 2, 1)
+    assert len(verdict.examples) == 2
 
 
 def test_every_figure_that_must_be_zero_or_true_makes_a_scenario_fail() -> None:

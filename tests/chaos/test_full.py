@@ -11,9 +11,15 @@ from infra.testing import programs
 WHOLE = {
     "broker": ("--kills", "10"),
     "determinism": (),
+    "disk": ("--rounds", "6"),
     "eos": ("--kills", "100"),
+    "net": ("--minutes", "3"),
+    "recovery": (),
     "rescale": ("--workers", "1,3,2"),
     "sim": ("--seeds", "2000"),
+    "soak": ("--hours", "0.25"),
+    "writer": ("--kills", "20"),
+    "zombie": ("--rounds", "10"),
 }
 
 

@@ -134,6 +134,21 @@ def test_a_fenced_copy_that_has_nothing_open_fails_at_its_next_results(broker: s
     assert (new.committed, values(broker, out)) == (None, [])
 
 
+def test_a_fenced_copy_says_so_also_where_it_learns_of_it_while_it_hands_results_over(broker: str) -> None:
+    source, out = new_topic(broker), new_topic(broker)
+    old = shard(broker, source, source)
+    old.write(settled(5, out, "old"))
+    old._out.flush()
+    shard(broker, source, source)
+
+    def lives_on() -> bool:
+        old.write(settled(6, out, "older"))
+        return False
+
+    with pytest.raises(CommitError, match=r"handing over 5 bytes.* fenced by newer"):
+        until(lives_on, "the end of the old copy")
+
+
 def test_what_was_delivered_is_dropped_on_replay(broker: str) -> None:
     source, out = new_topic(broker), new_topic(broker)
     first = shard(broker, source, source)

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from confluent_kafka import Producer
 
 from connectors.clickhouse import ClickHouse, HistoryError
 from flows.encode import to_bytes
 from flows.history_lane import TABLES
+from flows.history_rollups import STEPS_SECS
 from infra.kafka.topics import Topic, ensure_topics, load_topics
 from tests.support_flow import start_flow
 from tests.support_history import HistoryHandle
@@ -167,3 +169,24 @@ def stored(client: ClickHouse, table: str = "samples") -> list[tuple[object, ...
     offset = "source_offset" if table == "samples" else "0"
     columns = f"kp, device, signal, ts_ns, known_ns, value, quality, seq, {offset}"
     return sorted(client.rows(f"SELECT {columns} FROM {table}"))
+
+
+def wrong_rollups(client: ClickHouse) -> list[int]:
+    """Steps, s, whose roll-ups are not what polars makes of the samples: counts, least and largest to the bit, sums to
+    1e-9."""
+    base = pl.DataFrame(pl.from_arrow(client.arrow("SELECT device, signal, ts_ns, value FROM samples FINAL")))
+    keys, wrong = ["device", "signal", "start_ns"], []
+    query = """
+        SELECT device, signal, start_ns, sum(count) AS count, sum(rollups.sum) AS sum, min(min) AS min, max(max) AS max
+        FROM rollups WHERE step_s = {step:UInt16} GROUP BY device, signal, start_ns ORDER BY device, signal, start_ns
+        """
+    for step in STEPS_SECS:
+        start = (pl.col("ts_ns") // (step * 10**9) * (step * 10**9)).alias("start_ns")
+        figures = [pl.len().alias("count"), pl.col("value").sum().alias("sum")]
+        figures += [pl.col("value").min().alias("min"), pl.col("value").max().alias("max")]
+        due = base.group_by("device", "signal", start).agg(figures).sort(keys)
+        found = pl.DataFrame(pl.from_arrow(client.arrow(query, {"step": step})))
+        same = all(found[name].to_list() == due[name].to_list() for name in (*keys, "count", "min", "max"))
+        if not (same and np.allclose(found["sum"].to_numpy(), due["sum"].to_numpy(), rtol=1e-9)):
+            wrong.append(step)
+    return wrong

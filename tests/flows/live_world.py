@@ -222,9 +222,10 @@ class World:
         admin.delete_records([TopicPartition(topic, partition, offset)])[TopicPartition(topic, partition)].result(20)
 
     @contextmanager
-    def feed(self, seed: int) -> Iterator[Feed]:
-        """Everything that can happen, into all partitions, as long as the context lasts."""
-        with Feed(self.bootstrap, seed) as feed:
+    def feed(self, seed: int, through: str = "") -> Iterator[Feed]:
+        """Everything that can happen, into all partitions, as long as the context lasts; by another address where
+        one is given."""
+        with Feed(through or self.bootstrap, seed) as feed:
             yield feed
         self.acknowledged += feed.acknowledged
 

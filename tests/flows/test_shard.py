@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.kafka_commit import Record
-from flows.publish import Fetch, live_records, settled_records
+from flows.publish import STATE_EVERY_NS, Fetch, StatePublisher, live_records, settled_records
 from flows.shard import Shard
 from operators.definition_yaml import loads
 from operators.frames import Frames
@@ -141,3 +141,16 @@ def test_groups_that_lack_a_member_are_counted_in_the_record_of_the_ledger() -> 
     assert json.loads(record.value or b"")["incomplete_groups"] == 2
     assert out.lanes[0].rows is not None
     assert out.lanes[0].rows.value.tolist() == [[1.0, 2.0]]
+
+
+def test_states_are_told_once_a_second_of_arrival_and_at_once_where_the_clock_of_the_broker_went_back() -> None:
+    shard, states = Shard(FLEET.type_of), StatePublisher()
+    seconds = (1000.0, 1000.5, 1001.0, 1000.5, 400.0, 400.9, 401.0, 3000.0)
+    told_at = []
+    for i, second in enumerate(seconds):
+        out = shard.push(part(100 * i, 100 * (i + 1)))
+        states.note(out)
+        newest = int(second * STATE_EVERY_NS)
+        if states.due(out, newest_arrival_ns=newest, shard="00bg", partition=0):
+            told_at.append(second)
+    assert told_at == [1000.0, 1001.0, 400.0, 401.0, 3000.0]

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from infra.supervisor.service import ChildState, ProcessRow
 from tests.infra.accounting import everything_is_accounted_for_and_stored
 from tests.infra.command import ROOT, Command
 from tests.infra.disk_full_merge import INSERTS, ROWS
+from tests.infra.small_disk import everything_that_stores_is_held, fill, small_disk, states
 from tests.infra.supervised import Stage, free_port, gone, server, until
 
 ROOM_MB = 900
@@ -40,22 +40,6 @@ def old_parts_lifetime() -> str:
     return str(found[-1])
 
 
-@contextmanager
-def small_disk(at: Path, size: str) -> Iterator[Path]:
-    """A disk of its own. Only root may mount one: a person without that right leaves the test out, CI does not."""
-    if os.geteuid() != 0 and not os.environ.get("CI"):
-        pytest.skip("only root may mount a small disk")
-    at.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(at)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"no small disk could be mounted, so nothing was tested: {done.stderr.strip()}"
-    try:
-        yield at
-    finally:
-        subprocess.run(["umount", str(at)], check=True)
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     with small_disk(tmp_path_factory.mktemp("full") / "disk", f"{ROOM_MB}m") as disk:
@@ -66,28 +50,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
             (disk / "filler").unlink(missing_ok=True)
             assert command("down").returncode == 0
             assert up.wait(timeout=60) == 0
-
-
-def fill(command: Command, left_mb: int) -> Path:
-    """Another program takes all of the disk but so much, in one stroke."""
-    filler = command.data.parent / "filler"
-    step = (free_mb(filler.parent) - left_mb) * 10**6
-    with filler.open("wb") as file:
-        while step >= 4096:
-            try:
-                os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, step)
-                step = 0 if left_mb else step
-            except OSError:  # what runs took some meanwhile, or hardly any is left
-                step //= 2
-    return filler
-
-
-def states(command: Command) -> dict[str, str]:
-    return {row["name"]: row["state"] for row in command.json("status")["processes"]}
-
-
-def everything_that_stores_is_held(command: Command) -> bool:
-    return {state for name, state in states(command).items() if name != "page"} == {"held"}
 
 
 def test_below_100_mb_storing_rests_and_from_300_mb_on_it_goes_on(tmp_path: Path) -> None:
@@ -179,7 +141,7 @@ def test_a_merge_that_meets_the_last_byte_costs_nothing_once_the_engine_was_star
 
 
 def test_a_disk_that_runs_low_is_named_by_status_and_doctor_and_costs_nothing(running: Command) -> None:
-    filler = fill(running, left_mb=60)
+    filler = fill(running.data.parent, left_mb=60)
     until(lambda: everything_that_stores_is_held(running), "storing rests")
     said = running("status")
     assert said.returncode == 1
@@ -197,7 +159,7 @@ def test_a_disk_that_runs_low_is_named_by_status_and_doctor_and_costs_nothing(ru
 
 def test_a_disk_that_is_full_to_the_last_byte_in_one_stroke_loses_nothing(running: Command) -> None:
     running.await_ready()
-    filler = fill(running, left_mb=0)
+    filler = fill(running.data.parent, left_mb=0)
     assert free_mb(running.data) == 0
     until(lambda: everything_that_stores_is_held(running), "storing rests", within_secs=120)
     status, doctor = running.json("status"), {c["name"]: c["found"] for c in running.json("doctor")["checks"]}

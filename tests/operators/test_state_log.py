@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators import state_log
 from operators.errors import StateError
-from operators.state_log import Part, StateLog, anything
+from operators.state_entries import Part
+from operators.state_log import StateLog, anything
 from operators.types import State
 
 STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**31)), min_size=1, max_size=8)
@@ -162,22 +165,21 @@ def test_rows_that_are_named_are_written_and_all_others_taken_as_they_were(
             assert_same(newest(folder), told)
 
 
-def test_after_an_append_that_failed_the_next_one_writes_everything(tmp_path: Path) -> None:
-    class Full(StateLog):
-        full = False
-
-        def _write(self, parts: Sequence[Part], size: int) -> None:
-            super()._write([bytes(parts[0])[:2]] if self.full else parts, size)
-            if self.full:
-                self.close()
-                raise OSError(errno.ENOSPC, "no space left")
-
-    log = Full(tmp_path, "a")
+@pytest.mark.parametrize("rows", [40, 40_000])
+def test_an_append_that_failed_says_where_and_the_next_one_writes_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    """Into the file that is there, and into one that is begun."""
+    log = StateLog(tmp_path, "a")
     log.append(state_of(40, 1))
-    log.full = True
-    with pytest.raises(OSError, match="no space"):
-        log.append(state_of(40, 2))
-    log.full = False
+
+    def full(file: int, data: Part) -> None:
+        os.write(file, bytes(data)[:2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(StateError, match=r"a\.\d\.log: \d+ bytes .* No space left"):
+        patch.setattr(state_log, "_write_all", full)
+        log.append(state_of(rows, 2))
     log.append(state_of(40, 3))
     log.close()
     assert_same(newest(tmp_path), state_of(40, 3))
@@ -190,3 +192,18 @@ def test_a_log_of_another_version_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"TWSL\x09" + path.read_bytes()[5:])
     with pytest.raises(StateError, match="layout version"):
         StateLog(tmp_path, "a").restore(anything)
+
+
+@pytest.mark.parametrize("head", [bytes(8), b"TWSL\0\0\0\0", b"TW\0\0\0\0\0\0", b"TWSL\x01\x7f\x1a\xc3", b"garbage!"])
+def test_a_head_that_a_power_cut_left_is_damage_and_no_other_version(tmp_path: Path, head: bytes) -> None:
+    log = StateLog(tmp_path, "a")
+    log.append(state_of(1, 1))
+    log.close()
+    [path] = files(tmp_path)
+    path.write_bytes(head + path.read_bytes()[8:])
+    again = StateLog(tmp_path, "a")
+    restored = again.restore(anything)
+    assert restored.state is None
+    assert restored.damaged == f"{path}: the head is damaged"
+    again.append(state_of(2, 3))
+    assert_same(newest(tmp_path), state_of(2, 3))
