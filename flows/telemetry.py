@@ -26,6 +26,7 @@ from connectors.kafka_wait import wait_for_topic
 from connectors.shards import SHARDS
 from connectors.stop_signal import set_on_signals
 from flows.checkpoints import Checkpoints
+from flows.clock_watch import end_when_the_clock_goes_back
 from flows.definition_archive import DefinitionArchive
 from flows.figures import Figures
 from flows.lean import settle, without_pandas
@@ -182,6 +183,7 @@ def run(settings: FlowSettings) -> None:
         worker.prepare()
         log.info("kernels ready after another %.1f s", helpers.join(fleet.types.values()))
         set_on_signals(worker.drain)
+        end_when_the_clock_goes_back()
         settle()
         run_main(build(worker), epoch_interval=timedelta(seconds=settings.epoch_secs))
 

@@ -22,7 +22,7 @@ LINT: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-PROGRAMS = {"chromium": ("chromium", "fonts-liberation")}
+PROGRAMS = {"chromium": ("chromium", "fonts-liberation"), "cc": ("gcc", "libc6-dev")}
 """Programs that tests run, with the Debian packages that bring them."""
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from connectors.clickhouse import ClickHouse
 from infra.cli_ledger import Since, examine
-from tests.chaos import broker, determinism, disk, eos, net, recovery, rescale, soak, writer, zombie
+from tests.chaos import broker, clock, determinism, disk, eos, net, recovery, rescale, soak, writer, zombie
 from tests.chaos.checker import Verdict, check, kept_state
+from tests.chaos.machine_clock import jumping
 from tests.chaos.oracle import Oracle, uninterrupted
 from tests.chaos.proxy import FAULTS
 from tests.chaos.scenario import faults
@@ -108,10 +109,21 @@ def test_a_disk_without_a_byte_left_costs_nothing(tmp_path: Path) -> None:
     assert figures["rounds"] == 2
 
 
+def test_a_clock_of_the_machine_that_jumps_changes_no_result(tmp_path: Path) -> None:
+    with jumping(tmp_path) as ahead:
+        world = World(tmp_path / "world")
+        try:
+            figures = clock.run(world, ahead, jumps=1, seed=29)
+        finally:
+            world.close()
+    assert faults(figures) == {}
+    assert figures["rounds"] == 1
+
+
 def test_a_soak_samples_memory_handles_disk_and_lag_of_every_process(tmp_path: Path) -> None:
     world = World(tmp_path)
     try:
-        figures = soak.run(world, hours=0.002, seed=28)
+        figures = soak.run(world, hours=0.001, seed=28)
     finally:
         world.close()
     assert faults(figures) == {}

@@ -10,6 +10,7 @@ from infra.testing import programs
 
 WHOLE = {
     "broker": ("--kills", "10"),
+    "clock": ("--jumps", "20"),
     "determinism": (),
     "disk": ("--rounds", "6"),
     "eos": ("--kills", "100"),

@@ -59,17 +59,19 @@ def stream(
     step_ns: int = 40_000_000,
     suffix: str = "",
     clock_step_ns: int = 0,
+    first: int = 0,
 ) -> Iterator[tuple[bytes, int]]:
     """Value and arrival (ns) of one message after the other, `step_ns` apart, without end.
 
     Args:
         suffix: what device names end in.
         clock_step_ns: how far the clock of the second pump jumps ahead, now and then, and back again.
+        first: number of the first message; between 400 and 430, and again every 700, flows are too high.
     """
     rng = np.random.default_rng(seed)
     seqs = dict.fromkeys((f"pump-1{suffix}", f"pump-2{suffix}", f"probe-1{suffix}"), 0)
-    for i in count():
-        now_ns = start_ns + i * step_ns
+    for i in count(first):
+        now_ns = start_ns + (i - first) * step_ns
         device = list(seqs)[int(rng.integers(3))]
         seqs[device] += int(rng.choice([0, 1, 1, 1, 1, 1, 1, 1, 4]))
         ts = now_ns - int(rng.choice([0, 10**6, 5 * 10**8, 4 * 10**9], p=[0.6, 0.3, 0.08, 0.02]))
