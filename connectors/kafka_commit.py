@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -118,7 +118,7 @@ class Outbox:
                 record.key,
                 partition=record.partition,
                 headers=list(record.headers),
-                on_delivery=self._delivered,
+                on_delivery=self._report(),
             )
         except BufferError:
             return False
@@ -136,6 +136,10 @@ class Outbox:
                 if why.args[0].fatal():
                     return str(why.args[0])
         return str(error.args[0])
+
+    def _report(self) -> Callable[[KafkaError | None, Message], None]:
+        """What is told of the delivery of the next record."""
+        return self._delivered
 
     def flush(self) -> None:
         """Wait until all that was sent is on the broker.
@@ -168,6 +172,47 @@ class Outbox:
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if self._failed is None:
             self._failed = error
+
+
+class LiveOutbox(Outbox):
+    """An outbox of which one thread sends, and others wait for what was sent up to some moment.
+
+    `flush` would wait for what is sent meanwhile too, so under load for long.
+    """
+
+    def __init__(self, settings: dict[str, str | int | float | bool], *, shard: str) -> None:
+        super().__init__(settings, shard=shard)
+        self._on_the_way: dict[int, None] = {}
+        self._sent = 0
+
+    def _report(self) -> Callable[[KafkaError | None, Message], None]:
+        number = self._sent
+        self._sent += 1
+        self._on_the_way[number] = None
+        return partial(self._arrived, number)
+
+    def _arrived(self, number: int, error: KafkaError | None, message: Message) -> None:
+        self._delivered(error, message)
+        self._on_the_way.pop(number, None)
+
+    def mark(self) -> int:
+        """This moment: how many records were sent before it."""
+        return self._sent
+
+    def await_delivered(self, mark: int) -> None:
+        """Wait until all that was sent before the mark is on the broker.
+
+        Raises:
+            CommitError: it is not, for good or within 30 s.
+        """
+        deadline = time.monotonic() + TIMEOUT_SECS
+        while (oldest := min(tuple(self._on_the_way), default=mark)) < mark:
+            self.producer.poll(0.01)
+            self.check()
+            if time.monotonic() > deadline:
+                cause = f"records not acknowledged in {TIMEOUT_SECS} s, the oldest is number {oldest}"
+                raise CommitError(shard=self.shard, doing="delivering results", cause=cause)
+        self.check()
 
 
 class Transactions:
@@ -340,46 +385,3 @@ def _committed(consumer: Consumer, sources: Sequence[Source]) -> dict[Source, in
             time.sleep(0.05)
         else:
             return {(tp.topic, tp.partition): int(tp.offset) if tp.offset >= 0 else None for tp in found}
-
-
-class CommitPool:
-    """Commits the shards of a worker side by side: the first `commit` of an epoch starts all that are open.
-
-    Attributes:
-        blocked_ns: time callers waited for a commit.
-    """
-
-    def __init__(self, threads: int = 12) -> None:
-        self.blocked_ns = 0
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="commit")
-        self._shards: list[ShardTransactions] = []
-        self._running: dict[str, Future[None]] = {}
-
-    def add(self, shard: ShardTransactions) -> None:
-        """Let a shard take part."""
-        self._shards.append(shard)
-
-    def write(self, shard: ShardTransactions, settled: Settled) -> None:
-        """Write for a shard, once its last commit is through."""
-        self._await(shard)
-        shard.write(settled)
-
-    def commit(self, shard: ShardTransactions) -> None:
-        """Commit `shard` and, side by side, every other shard that has something open.
-
-        Raises:
-            CommitError: this shard's commit failed.
-        """
-        for other in self._shards:
-            if other.open and other.shard not in self._running:
-                self._running[other.shard] = self._pool.submit(other.commit)
-        self._await(shard)
-
-    def _await(self, shard: ShardTransactions) -> None:
-        running = self._running.pop(shard.shard, None)
-        if running is not None:
-            since = time.perf_counter_ns()
-            try:
-                running.result()
-            finally:
-                self.blocked_ns += time.perf_counter_ns() - since

@@ -10,17 +10,19 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from kafka import KafkaConsumer, TopicPartition
 
 from connectors.backlog import Backlog
+from connectors.commit_pool import CommitPool
 from connectors.kafka_columns import ColumnConsumer, OffsetAheadError
-from connectors.kafka_commit import CommitPool, Merge, Outbox, Record, Settled, ShardTransactions
+from connectors.kafka_commit import LiveOutbox, Merge, Record, Settled, ShardTransactions
 from connectors.shards import SHARDS
 from operators.errors import TwinflowError
 from operators.frames import Frames
@@ -56,7 +58,8 @@ class Worker:
         self.bootstrap, self.topic, self.group = bootstrap, topic, group
         self.partitions = tuple(partitions)
         self.drain = threading.Event()
-        self.pool = CommitPool()
+        self.outbox: LiveOutbox | None = None
+        self.pool = CommitPool(self._live_delivered)
         self.fetch, self.live = Meter(), Meter()
         self.backlogs = {p: Backlog() for p in self.partitions}
         self.transactional = False
@@ -158,8 +161,12 @@ class Worker:
             made = ShardTransactions(self.bootstrap, group=self.group, shard=shard, source=source, merge=self.merge)
             self._transactions[partition] = made
             self.committed[partition] = made.committed
-            self.pool.add(made)
         return made
+
+    def _live_delivered(self) -> Callable[[], None]:
+        """To be waited for before a commit: what went out at once until now."""
+        outbox = self.outbox
+        return partial(outbox.await_delivered, outbox.mark()) if outbox else lambda: None
 
     def start_of(self, partition: int) -> int | None:
         """Offset a partition was first read from in this process; None before the first read."""
@@ -285,6 +292,7 @@ class _CommittedPart(StatefulSinkPartition[Settled, None]):
         self._pool.commit(self._shard)
 
     def close(self) -> None:
+        self._pool.finish(self._shard)
         self._shard.close()
 
 
@@ -306,7 +314,7 @@ class CommittedSink(FixedPartitionedSink[Settled, None]):
 
 
 class _LivePart(StatefulSinkPartition[list[Record], None]):
-    def __init__(self, out: Outbox, live: Meter) -> None:
+    def __init__(self, out: LiveOutbox, live: Meter) -> None:
         self._out, self._live = out, live
 
     def write_batch(self, items: list[list[Record]]) -> None:
@@ -318,6 +326,9 @@ class _LivePart(StatefulSinkPartition[list[Record], None]):
         self._live.blocked_ns += blocked
 
     def snapshot(self) -> None:
+        """Each commit of the settled path waits for what was sent before it (`Worker.pool`)."""
+
+    def close(self) -> None:
         self._out.flush()
 
 
@@ -326,7 +337,6 @@ class LiveSink(FixedPartitionedSink[list[Record], None]):
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._out: Outbox | None = None
 
     def list_parts(self) -> list[str]:
         return self._worker.shards
@@ -335,6 +345,7 @@ class LiveSink(FixedPartitionedSink[list[Record], None]):
         return self._worker.shards.index(item_key)
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _LivePart:
-        if self._out is None:
-            self._out = Outbox({"bootstrap.servers": self._worker.bootstrap, "linger.ms": 0}, shard="live")
-        return _LivePart(self._out, self._worker.live)
+        worker = self._worker
+        if worker.outbox is None:
+            worker.outbox = LiveOutbox({"bootstrap.servers": worker.bootstrap, "linger.ms": 0}, shard="live")
+        return _LivePart(worker.outbox, worker.live)

@@ -3,8 +3,8 @@
 An append is checksummed, and with the system when it returns: a process that is killed loses none. It goes to the disk
 in the background, and the next append waits for that: a power cut loses no more than the last one. `restore` gives the
 newest state that belongs to what was committed elsewhere, and cuts off what lies behind it. A log that outgrows its
-image by `COMPACT_RATIO` starts a new generation; the one before stays until the new one has been appended to twice,
-because the last state that was committed may be in it.
+image by `COMPACT_RATIO` starts a new generation; the one before stays for `KEPT_APPENDS` more appends, because the last
+state that was committed may be in it.
 
 Layout of an entry (little endian): length u32, crc32 u32 of the body, then the body: header length u32, a JSON header
 `[[name, dtype, shape, how], ...]`, then per array the bytes. how = "full" | "same" | "rows" (count i64, indices i64[],
@@ -38,6 +38,8 @@ LAST_VERSION = 0xFFFF
 """A larger number, or 0, is no version but what a power cut or a bad disk left of one."""
 COMPACT_RATIO = 2
 COMPACT_FLOOR_BYTES = 1 << 20
+KEPT_APPENDS = 3
+"""A state so many appends old is still there: a commit may be two behind."""
 _PREFIX = MAGIC + VERSION.to_bytes(4, "little")
 _HEADER = 8
 _SYNC = ThreadPoolExecutor(1, thread_name_prefix="state-sync")  # ended by the interpreter, once all is on the disk
@@ -78,6 +80,7 @@ class StateLog:
         self._image: State = {}  # as written last; of columns whose changes are named only the shape counts
         self._generation = max((_generation(p) for p in folder.glob(f"{name}.*.log")), default=0)
         self._appended = 0
+        self._begun: dict[int, int] = {}  # appends before the image of each generation that is there
         self._length = 0
         self._full_bytes = 0
         self._file: int | None = None
@@ -119,9 +122,7 @@ class StateLog:
             for name, column in state.items()
         }
         self._appended += 1
-        if self._appended == 3:
-            self._await_disk()
-            self._forget_older()
+        self._forget_older()
 
     def _write(self, parts: Sequence[Part], size: int) -> None:
         file, crc = self._file, 0
@@ -154,8 +155,13 @@ class StateLog:
 
     def _go_on(self, path: Path, image: State, length: int, full_bytes: int) -> None:
         os.truncate(path, length)
-        self._image, self._generation, self._length, self._appended = dict(image), _generation(path), length, 1
-        self._full_bytes = full_bytes
+        self._image, self._generation, self._length, self._full_bytes = (
+            dict(image),
+            _generation(path),
+            length,
+            full_bytes,
+        )
+        self._begun = {_generation(p): 0 for p in self.folder.glob(f"{self.name}.*.log")}
         self._open()
         for newer in self.folder.glob(f"{self.name}.*.log"):
             if _generation(newer) > self._generation:
@@ -188,12 +194,18 @@ class StateLog:
         assert self._file is not None
         _write_all(self._file, _PREFIX)
         _sync_folder(self.folder)
-        self._length, self._full_bytes, self._appended = len(_PREFIX), full_bytes, 0
+        self._length, self._full_bytes = len(_PREFIX), full_bytes
+        self._begun[self._generation] = self._appended
 
     def _forget_older(self) -> None:
-        for path in self.folder.glob(f"{self.name}.*.log"):
-            if _generation(path) < self._generation:
-                path.unlink()
+        """Drop the generations before the newest whose image is old enough."""
+        oldest = max((g for g, begun in self._begun.items() if self._appended - begun > KEPT_APPENDS), default=0)
+        older = [generation for generation in self._begun if generation < oldest]
+        if older:
+            self._await_disk()
+        for generation in older:
+            self._path(generation).unlink(missing_ok=True)
+            del self._begun[generation]
 
 
 def _generation(path: Path) -> int:

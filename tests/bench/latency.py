@@ -57,7 +57,7 @@ class Listener:
 
     def __init__(self, bootstrap: str, topic: str, produced_ns: Callable[[bytes], int | None]) -> None:
         settings = {"bootstrap.servers": bootstrap, "group.id": "bench-listener", "enable.auto.commit": False}
-        self._consumer = Consumer({**settings, "fetch.wait.max.ms": 5})
+        self._consumer = Consumer({**settings, "fetch.wait.max.ms": 500})
         from_end(self._consumer, topic)
         self._produced_ns = produced_ns
         self._stop = threading.Event()
@@ -185,7 +185,7 @@ def _windows(bootstrap: str) -> Iterator[list[tuple[int, int, bytes]]]:
     """New blocks of windows, as soon as they can be read committed."""
     seen: list[tuple[int, int, bytes]] = []
     settings = {"bootstrap.servers": bootstrap, "group.id": "bench-windows", "enable.auto.commit": False}
-    consumer = Consumer({**settings, "fetch.wait.max.ms": 5, "isolation.level": "read_committed"})
+    consumer = Consumer({**settings, "fetch.wait.max.ms": 500, "isolation.level": "read_committed"})
     from_end(consumer, "windows")
     stop = threading.Event()
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from connectors.kafka_commit import CommitPool, Record, Settled, ShardTransactions, Source
+from connectors.kafka_commit import Record, Settled, ShardTransactions, Source
 from flows.publish import settled_records
 from flows.settings import FlowSettings
 from flows.state_folder import StateFolder
@@ -81,7 +81,6 @@ class SimWorker(TelemetryWorker):
     def __init__(self, folder: Path, fleet: Fleet, broker: SimBroker, dice: Dice) -> None:
         super().__init__(FlowSettings("", folder, processes=12), StateFolder(folder), fleet)
         self.transactional = True
-        self.pool = CommitPool(1)
         self.broker, self.dice, self.link = broker, dice, Link(broker, dice)
 
     def fence(self, partitions: Collection[int]) -> None:

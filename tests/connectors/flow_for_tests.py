@@ -1,6 +1,7 @@
 """A small flow for the kill test: each input becomes one settled and one live record.
 
-`python -m tests.connectors.flow_for_tests BOOTSTRAP SOURCE SETTLED LIVE STATE_DIR`; SIGTERM drains.
+`python -m tests.connectors.flow_for_tests BOOTSTRAP SOURCE SETTLED LIVE`; SIGTERM drains. It has no
+state, so it goes on where its results are committed.
 """
 
 from __future__ import annotations
@@ -8,16 +9,23 @@ from __future__ import annotations
 import signal
 import sys
 from datetime import timedelta
-from pathlib import Path
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import RecoveryConfig, init_db_dir
-from bytewax.run import cli_main
+from bytewax.testing import run_main
 
 from connectors.kafka_commit import Record, Settled
 from connectors.kafka_flow import CommittedSink, LiveSink, ShardSource, Worker
+from connectors.shards import SHARDS
 from operators.frames import Frames
+
+
+class CopyWorker(Worker):
+    """Reads on from the committed offset."""
+
+    def add(self, partition: int, _resume: int | None) -> None:
+        """As `Worker.add`."""
+        super().add(partition, self.transactions(partition).committed)
 
 
 def flow(worker: Worker, settled: str, live: str) -> Dataflow:
@@ -41,18 +49,13 @@ def flow(worker: Worker, settled: str, live: str) -> Dataflow:
     return wired
 
 
-def main(bootstrap: str, source: str, settled: str, live: str, state: str) -> None:
+def main(bootstrap: str, source: str, settled: str, live: str) -> None:
     """Run until SIGTERM."""
-    if not any(Path(state).iterdir()):
-        init_db_dir(state, 1)
-    worker = Worker(bootstrap, topic=source, group=f"copy-{source}")
+    worker = CopyWorker(bootstrap, topic=source, group=f"copy-{source}")
+    worker.fence(range(len(SHARDS)))
     signal.signal(signal.SIGTERM, lambda _n, _f: worker.drain.set())
     print("started", flush=True)  # noqa: T201
-    cli_main(
-        flow(worker, settled, live),
-        epoch_interval=timedelta(seconds=0.2),
-        recovery_config=RecoveryConfig(state),
-    )
+    run_main(flow(worker, settled, live), epoch_interval=timedelta(seconds=0.2))
 
 
 if __name__ == "__main__":

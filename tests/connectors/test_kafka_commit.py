@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors import kafka_commit
-from connectors.kafka_commit import CommitError, CommitPool, Outbox, Record, Settled, ShardTransactions
+from connectors.commit_pool import MOST_ROWS, CommitPool
+from connectors.kafka_commit import CommitError, LiveOutbox, Outbox, Record, Settled, ShardTransactions
 from tests.connectors.brokers import by_confluent, new_topic, until
 
 ROOT = Path(__file__).parents[2]
@@ -213,15 +216,14 @@ def test_twelve_shards_commit_side_by_side(broker: str) -> None:
     source, out = new_topic(broker, partitions=12), new_topic(broker)
     pool = CommitPool()
     shards = [shard(broker, source, source, p) for p in range(12)]
-    for one in shards:
-        pool.add(one)
     for epoch in (1, 2):
         for one in shards[:: 3 - epoch]:
             pool.write(one, settled(epoch, out, f"{one.shard} {epoch}"))
-        pool.commit(shards[0])
-        for one in shards[1:]:
+        for one in shards:
             pool.commit(one)
-        assert not any(one.open for one in shards)
+    for one in shards:
+        pool.finish(one)
+    assert not any(one.open for one in shards)
     expect = [f"{one.shard} 1" for one in shards[::2]] + [f"{one.shard} 2" for one in shards]
     until(lambda: sorted(values(broker, out), key=str) == sorted((v.encode() for v in expect), key=str), "all commits")
     assert [one.committed for one in shards] == [2] * 12
@@ -233,49 +235,90 @@ class _Held(ShardTransactions):
     go: threading.Event
 
     def commit(self) -> None:
-        self.go.wait(20)
+        assert self.go.wait(20)
         super().commit()
 
 
-def test_a_write_of_the_next_epoch_waits_for_the_commit_of_the_last_one(broker: str) -> None:
+def test_while_a_shard_commits_the_results_of_its_next_epoch_wait_and_nobody_else_does(broker: str) -> None:
     source, out = new_topic(broker, partitions=2), new_topic(broker)
     held = _Held(broker, group=source, shard="held", source=(source, 0))
     held.go = threading.Event()
     quick = shard(broker, source, source, 1)
     pool = CommitPool()
-    pool.add(held)
-    pool.add(quick)
     pool.write(held, settled(1, out, "first"))
     pool.write(quick, settled(1, out, "quick"))
-    pool.commit(quick)  # starts both, waits for its own alone
+    pool.commit(held)
+    pool.commit(quick)
+    pool.finish(quick)
+    pool.write(held, settled(2, out, "second"))  # comes back at once
     assert (quick.committed, held.committed) == (1, None)
-    done = threading.Event()
+    held.go.set()
+    pool.commit(held)  # waits for the first, begins the second
+    assert held.committed is not None
+    assert b"first" in values(broker, out)
+    pool.finish(held)
+    assert held.committed == 2
+    until(lambda: values(broker, out).count(b"second") == 1, "the second epoch")
 
-    def write() -> None:
-        pool.write(held, settled(2, out, "second"))
-        done.set()
 
-    writer = threading.Thread(target=write)
+def test_what_waits_for_a_commit_is_bounded(broker: str) -> None:
+    source, out = new_topic(broker), new_topic(broker)
+    held = _Held(broker, group=source, shard="held", source=(source, 0), merge=lambda *_: [])
+    held.go = threading.Event()
+    pool = CommitPool()
+    pool.write(held, settled(1, out, "first"))
+    pool.commit(held)
+    pool.write(held, Settled(2, part=_Rows(MOST_ROWS + 1)))
+    writer = threading.Thread(target=pool.write, args=(held, Settled(3, part=_Rows(1))))
     writer.start()
-    assert not done.is_set()
+    assert writer.is_alive()
     held.go.set()
     writer.join(20)
-    assert held.committed == 1
-    until(lambda: b"first" in values(broker, out), "the first epoch")
-    assert b"second" not in values(broker, out)
-    pool.commit(held)
-    until(lambda: b"second" in values(broker, out), "the second epoch")
+    assert (writer.is_alive(), held.committed) == (False, 1)
 
 
-def test_the_failed_commit_of_one_shard_is_raised_for_that_shard(broker: str) -> None:
+@dataclass(frozen=True)
+class _Rows:
+    rows: int
+
+
+def test_the_failed_commit_of_one_shard_is_raised_for_that_shard_at_its_next_step(broker: str) -> None:
     source, out = new_topic(broker, partitions=2), new_topic(broker)
     good, bad = (shard(broker, source, source, p) for p in (0, 1))
     pool = CommitPool()
     for one in (good, bad):
-        pool.add(one)
         pool.write(one, settled(1, out, one.shard))
     shard(broker, source, source, 1)
-    pool.commit(good)
+    for one in (good, bad):
+        pool.commit(one)
+    pool.finish(good)
     with pytest.raises(CommitError, match="shard s1"):
-        pool.commit(bad)
+        pool.finish(bad)
     assert settle(broker, out, [b"s0"])
+
+
+def test_a_commit_waits_until_what_went_out_at_once_before_it_is_delivered(broker: str) -> None:
+    source, out = new_topic(broker), new_topic(broker)
+    live = LiveOutbox({"bootstrap.servers": broker, "linger.ms": 200}, shard="live")
+    pool = CommitPool(lambda: partial(live.await_delivered, live.mark()))
+    mine = shard(broker, source, source)
+    live.send([Record(out, None, b"at once")])
+    pool.write(mine, settled(1, out, "settled"))
+    pool.commit(mine)
+    live.send([Record(out, None, b"later")])
+    pool.finish(mine)
+    assert mine.committed == 1
+    assert b"at once" in values(broker, out)
+
+
+def test_a_commit_is_refused_when_what_went_out_at_once_was(broker: str) -> None:
+    source, out = new_topic(broker), new_topic(broker)
+    live = LiveOutbox({"bootstrap.servers": broker, "linger.ms": 0, "message.timeout.ms": 3000}, shard="live")
+    pool = CommitPool(lambda: partial(live.await_delivered, live.mark()))
+    mine = shard(broker, source, source)
+    live.send([Record("no-such-topic", None, b"x")])
+    pool.write(mine, settled(1, out, "settled"))
+    pool.commit(mine)
+    with pytest.raises(CommitError, match="shard live"):
+        pool.finish(mine)
+    assert mine.committed is None
