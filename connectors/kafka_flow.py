@@ -163,6 +163,11 @@ class Worker:
             self.committed[partition] = made.committed
         return made
 
+    def at_once(self, records: list[Record]) -> None:
+        """Send by the live path, outside of the flow's own steps."""
+        if self.outbox is not None:
+            self.outbox.send(records)
+
     def _live_delivered(self) -> Callable[[], None]:
         """To be waited for before a commit: what went out at once until now."""
         outbox = self.outbox
@@ -347,5 +352,5 @@ class LiveSink(FixedPartitionedSink[list[Record], None]):
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _LivePart:
         worker = self._worker
         if worker.outbox is None:
-            worker.outbox = LiveOutbox({"bootstrap.servers": worker.bootstrap, "linger.ms": 0}, shard="live")
+            worker.outbox = LiveOutbox({"bootstrap.servers": worker.bootstrap, "linger.ms": 2}, shard="live")
         return _LivePart(worker.outbox, worker.live)

@@ -12,6 +12,7 @@ from connectors.kafka_commit import Record
 from flows.documents import document, raw_text
 from flows.encode import blocks
 from flows.lane import LaneOutput
+from flows.live_values import LiveValues
 from flows.shard import ShardOutput
 from flows.tables import anomalies_table, named_windows_table, rows_table, samples_table, windows_table
 from operators.align import AlignOutput
@@ -19,27 +20,25 @@ from operators.dead_letter import DeadLetters
 from operators.detect import Anomalies
 from operators.ledger import Ledger
 from operators.rules import Alert
-from operators.sample_rows import newest
 from operators.types import Batch
 from operators.window import WindowOutput
 
 INPUT, ALERTS, REQUESTS = "samples", "alerts", "command-requests"
 ALERT = tuple(f.name for f in fields(Alert))
-LIVE_ROWS = 4_000
-"""More samples than this in one fetch are a backlog: then only the newest of each series goes out live."""
 STATE_EVERY_NS = 1_000_000_000
 """A twin's full state is told at most once per this much arrival time."""
 
 
 def live_records(out: ShardOutput, *, shard: str, partition: int) -> list[Record]:
-    """Live values, alerts and command requests; their ids depend on the input only, so a repeat is recognised."""
-    records: list[Record] = []
-    for lane in out.lanes:
-        if len(lane.readings):
-            table = samples_table(_newest(lane.readings), lane.twin, lane.names)
-            records += blocks("twin-live", table, shard=shard, partition=partition, twin_type=lane.twin.name)
-        records += decisions(lane, shard=shard, partition=partition)
-    return records
+    """All that one fetch has to tell at once, values too; their ids depend on the input only, so a repeat is known."""
+    values = LiveValues()
+    values.note(out)
+    return values.records(shard=shard, partition=partition) + decided_records(out, shard=shard, partition=partition)
+
+
+def decided_records(out: ShardOutput, *, shard: str, partition: int) -> list[Record]:
+    """Alerts and command requests of one fetch."""
+    return [record for lane in out.lanes for record in decisions(lane, shard=shard, partition=partition)]
 
 
 def decisions(lane: LaneOutput, *, shard: str, partition: int) -> list[Record]:
@@ -60,12 +59,6 @@ def alert_document(alert: Alert, twin_type: str, *, shard: str, partition: int) 
     if alert.lineage is not None:
         value["lineage"] = {"topic": INPUT, "partition": partition, **asdict(alert.lineage)}
     return value
-
-
-def _newest(batch: Batch) -> Batch:
-    if len(batch) <= LIVE_ROWS:
-        return batch
-    return batch.take(newest(batch.series, batch.ts))
 
 
 def _request(alert: dict[str, Any], partition: int) -> Record:

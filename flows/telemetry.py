@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from bytewax import operators as op
@@ -30,7 +30,8 @@ from flows.clock_watch import end_when_the_clock_goes_back
 from flows.definition_archive import DefinitionArchive
 from flows.figures import Figures
 from flows.lean import settle, without_pandas
-from flows.publish import Fetch, StatePublisher, live_records, settled_records
+from flows.live_values import HOLD_NS, LiveValues
+from flows.publish import Fetch, StatePublisher, decided_records, settled_records
 from flows.settings import FlowSettings
 from flows.shard_states import KeptShard
 from flows.state_folder import StateFolder
@@ -41,7 +42,7 @@ from operators.errors import TwinflowError
 from operators.frames import Frames
 from operators.meter import Meter
 
-Made: TypeAlias = tuple[list[Record], Settled]
+Made: TypeAlias = tuple[list[Record], Settled | None]
 STALL_SECS = 10.0
 
 log = logging.getLogger("twinflow.telemetry")
@@ -53,6 +54,7 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, None]):
     def __init__(self, worker: TelemetryWorker) -> None:
         self._worker = worker
         self._states = StatePublisher()
+        self._values = LiveValues()
         self._kept: KeptShard | None = None
 
     def on_batch(self, values: list[Frames]) -> tuple[list[Made], bool]:
@@ -67,7 +69,10 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, None]):
         self._states.note(out)
         newest = int(frames.arrival.max(initial=0))
         since = time.perf_counter_ns()
-        live = live_records(out, shard=shard, partition=partition)
+        live = decided_records(out, shard=shard, partition=partition)
+        self._values.note(out, time.monotonic_ns())
+        if self._values.due(time.monotonic_ns()):
+            live += self._values.records(shard=shard, partition=partition)
         self._worker.live.lap(since, sum(len(lane.readings) for lane in out.lanes), len(live))
         self._worker.backlogs[partition].note(frames.end_offset, newest)
         if frames.end_offset <= (self._worker.committed.get(partition) or 0):  # replayed to rebuild state
@@ -75,9 +80,29 @@ class ShardLogic(StatefulBatchLogic[Frames, Made, None]):
         states = self._states.due(out, newest_arrival_ns=newest, shard=shard, partition=partition)
         return live, Settled(frames.end_offset, states, Fetch.of(out))
 
-    def snapshot(self) -> None:
-        """Log what changed; Bytewax itself keeps nothing."""
+    def notify_at(self) -> datetime | None:
+        """When values that wait for others go out without them."""
+        if self._values.since_ns is None:
+            return None
+        wait = self._values.since_ns + HOLD_NS - time.monotonic_ns()
+        return datetime.now(UTC) + timedelta(microseconds=max(wait, 0) // 1000)
+
+    def on_notify(self) -> tuple[list[Made], bool]:
+        """They have waited long enough."""
+        return [(self._waiting(), None)], StatefulBatchLogic.RETAIN
+
+    def on_eof(self) -> tuple[list[Made], bool]:
+        """Nothing comes after."""
+        return self.on_notify()
+
+    def _waiting(self) -> list[Record]:
         assert self._kept is not None
+        return self._values.records(shard=self._kept.name, partition=SHARDS.index(self._kept.name))
+
+    def snapshot(self) -> None:
+        """Log what changed; Bytewax itself keeps nothing. Values that wait go out: the commit waits for them."""
+        assert self._kept is not None
+        self._worker.at_once(self._waiting())
         self._worker.log_state(self._kept)
 
 
@@ -88,7 +113,7 @@ def build(worker: TelemetryWorker) -> Dataflow:
     fetched = op.input("samples", flow, ShardSource(worker))  # (shard, Frames)
     made = op.stateful_batch("shard", fetched, lambda _resume: ShardLogic(worker))
     live = op.map_value("live", made, lambda both: both[0])
-    settled = op.map_value("settled", made, lambda both: both[1])
+    settled = op.filter_map_value("settled", made, lambda both: both[1])
 
     op.output("at-once", live, LiveSink(worker))
     op.output("committed", settled, CommittedSink(worker))

@@ -28,6 +28,10 @@ MOST_SAID = 200
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 
+MEMORY = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""One heap for Python, numpy and Arrow instead of one per thread and library (docs/decisions/engine-speed.md)."""
+
+
 @dataclass
 class Stack:
     """What `up` runs. `endpoints`: where Kafka and the history answer, ours or a real cluster; `url`: the page;
@@ -58,6 +62,7 @@ class Stack:
             "PYTHONPATH": str(ROOT),
             "PYTHONSAFEPATH": "1",
             "PYTHONUNBUFFERED": "1",
+            **MEMORY,
             "NUMBA_CACHE_DIR": str(self.folders.numba),
             "TWINFLOW_DATA": str(self.folders.data),
             "TWINFLOW_CACHE": str(self.folders.cache),

@@ -130,6 +130,7 @@ class Process:
         if not fetched:
             return False
         for live, settled in self.logic.on_batch(fetched)[0]:
+            assert settled is not None
             self.taken = True
             self.dice.note("worked", settled.end_offset)
             self.dice.point("worked")
