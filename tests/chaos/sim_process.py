@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Executor, Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from connectors.kafka_commit import Record, Settled, ShardTransactions, Source
+from connectors.commit_pool import CommitPool
+from connectors.kafka_commit import CommitError, Record, Settled, ShardTransactions, Source
 from flows.publish import settled_records
 from flows.settings import FlowSettings
+from flows.shard_states import offset_of
 from flows.state_folder import StateFolder
 from flows.telemetry import ShardLogic, TelemetryWorker
 from operators.definition import Fleet
 from operators.frames import Frames
 from operators.meter import Meter
+from operators.types import State
 from tests.chaos.sim_broker import TOPIC, Dice, Link, SimBroker
 
 
@@ -33,7 +38,7 @@ class SimClock:
         """Nanoseconds; what lies between two readings takes none."""
         return int(self.now * 1e9)
 
-    thread_time_ns = perf_counter_ns
+    thread_time_ns = monotonic_ns = perf_counter_ns
 
 
 class SimTransactions(ShardTransactions):
@@ -56,6 +61,46 @@ class SimTransactions(ShardTransactions):
         self._link.call("commit", lambda: self._link.broker.commit(self._epoch, offset))
         self.open = False
         self.offsets |= offsets
+
+
+class Later(Future[None]):
+    """A commit that the dice run, or whoever waits for it."""
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        super().__init__()
+        self._job = job
+
+    def run(self) -> None:
+        """As a thread would: only the end of the whole process leaves it."""
+        try:
+            self._job()
+        except CommitError as error:
+            self.set_exception(error)
+        else:
+            self.set_result(None)
+
+    def result(self, timeout: float | None = None) -> None:
+        if not self.done():
+            self.run()
+        super().result()
+
+
+class SimThreads(Executor):
+    """What was submitted and has not run."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Later] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        later = Later(partial(fn, *args, **kwargs))
+        self.waiting = [*(one for one in self.waiting if not one.done()), later]
+        return later
+
+    def run(self) -> None:
+        """All of it."""
+        for one in self.waiting:
+            if not one.done():
+                one.run()
 
 
 class SimConsumer:
@@ -82,6 +127,7 @@ class SimWorker(TelemetryWorker):
         super().__init__(FlowSettings("", folder, processes=12), StateFolder(folder), fleet)
         self.transactional = True
         self.broker, self.dice, self.link = broker, dice, Link(broker, dice)
+        self.threads = SimThreads()
 
     def fence(self, partitions: Collection[int]) -> None:
         for p in partitions:
@@ -105,7 +151,8 @@ class Process:
     """From start to death. Every method may raise Crash, or CommitError where the process ends itself.
 
     Attributes:
-        folder: its state. appended: bytes of the newest state log before and after the last append.
+        folder: its state. torn: the newest state log, its bytes before and after the last append.
+        logged: the states that were appended, by the offset at which they stand.
     """
 
     worker_class = SimWorker
@@ -113,6 +160,7 @@ class Process:
     def __init__(self, folder: Path, fleet: Fleet, broker: SimBroker, dice: Dice) -> None:
         self.folder, self.broker, self.dice = folder, broker, dice
         self.torn: tuple[Path, int, int] | None = None
+        self.logged: dict[int, State] = {}
         self.worker = self.worker_class(folder, fleet, broker, dice)
         dice.point("start")
         self.worker.prepare()
@@ -121,11 +169,15 @@ class Process:
         assert (self.kept.resume or 0) <= (broker.offset or 0), "the state is ahead of what was delivered"
         self.worker.add(0, None)
         self.logic = ShardLogic(self.worker)
+        self.pool = CommitPool(self._mark, executor=self.worker.threads)
         self.unsent: list[Record] = []
+        self.arrived = 0
         self.taken = False
 
     def turn(self) -> bool:
-        """Fetch and work through once; whether there was anything."""
+        """Fetch and work through once; whether there was anything. Commits go on meanwhile, or not yet."""
+        if self.dice.random.random() < 0.5:
+            self.worker.threads.run()
         fetched = self.worker.take(0)
         if not fetched:
             return False
@@ -139,7 +191,7 @@ class Process:
         return True
 
     def _write(self, settled: Settled) -> None:
-        self.worker.transactions(0).write(settled)
+        self.pool.write(self.worker.transactions(0), settled)
 
     def _send_live(self, records: list[Record]) -> None:
         """On their way; they arrive at once or at the latest when they are waited for."""
@@ -147,22 +199,28 @@ class Process:
         if self.dice.random.random() < 0.5:
             self._flush()
 
-    def _flush(self) -> None:
-        sent, self.unsent = self.unsent, []
+    def _flush(self, mark: int | None = None) -> None:
+        """What was sent before the mark arrives, or all."""
+        count = len(self.unsent) if mark is None else max(mark - self.arrived, 0)
+        sent, self.unsent = self.unsent[:count], self.unsent[count:]
+        self.arrived += len(sent)
         self.broker.live += sent
 
+    def _mark(self) -> Callable[[], None]:
+        return partial(self._flush, self.arrived + len(self.unsent))
+
     def end_epoch(self) -> None:
-        """Log the state, wait for the live path, commit: in this order."""
+        """Log the state, then commit in the background, once the live path has arrived: in this order."""
         if not self.taken:
+            self.worker.threads.run()
             return
         self.append()
         self.dice.point("appended")
-        self._flush()
         self.commit()
 
     def commit(self) -> None:
-        """Commit what is open."""
-        self.worker.transactions(0).commit()
+        """Begin to commit what is open, once the last commit is through."""
+        self.pool.commit(self.worker.transactions(0))
 
     def append(self) -> None:
         """Append the state; what a power cut may take of it is noted."""
@@ -170,6 +228,8 @@ class Process:
         self.logic.snapshot()
         path, size = max(_sizes(self.folder).items(), key=lambda item: int(item[0].name.rsplit(".", 2)[1]))
         self.torn = (path, before.get(path, 0), size)
+        state = self.kept.core.snapshot()
+        self.logged[offset_of(state)] = state
         self.dice.note("append", size)
 
     def close(self) -> None:
