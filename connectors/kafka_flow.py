@@ -215,6 +215,17 @@ class Worker:
             return frames.split(committed)
         return (frames,)
 
+    def finish(self) -> None:
+        """The flow has ended by itself: wait until all that it said is delivered and committed.
+
+        Raises:
+            CommitError: it is not.
+        """
+        for shard in self._transactions.values():
+            self.pool.finish(shard)
+        if self.outbox is not None:
+            self.outbox.flush()
+
     def leave(self, partition: int) -> None:
         """A source part is done; the last one closes the consumer."""
         self._queues.pop(partition, None)
@@ -297,8 +308,7 @@ class _CommittedPart(StatefulSinkPartition[Settled, None]):
         self._pool.commit(self._shard)
 
     def close(self) -> None:
-        self._pool.finish(self._shard)
-        self._shard.close()
+        self._shard.close()  # `Worker.finish` waits: an error here, where Bytewax drops its parts, would abort all
 
 
 class CommittedSink(FixedPartitionedSink[Settled, None]):
@@ -332,9 +342,6 @@ class _LivePart(StatefulSinkPartition[list[Record], None]):
 
     def snapshot(self) -> None:
         """Each commit of the settled path waits for what was sent before it (`Worker.pool`)."""
-
-    def close(self) -> None:
-        self._out.flush()
 
 
 class LiveSink(FixedPartitionedSink[list[Record], None]):

@@ -211,6 +211,7 @@ def run(settings: FlowSettings) -> None:
         end_when_the_clock_goes_back()
         settle()
         run_main(build(worker), epoch_interval=timedelta(seconds=settings.epoch_secs))
+        worker.finish()
 
 
 def main() -> int:

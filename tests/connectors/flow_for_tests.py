@@ -56,6 +56,7 @@ def main(bootstrap: str, source: str, settled: str, live: str) -> None:
     signal.signal(signal.SIGTERM, lambda _n, _f: worker.drain.set())
     print("started", flush=True)  # noqa: T201
     run_main(flow(worker, settled, live), epoch_interval=timedelta(seconds=0.2))
+    worker.finish()
 
 
 if __name__ == "__main__":

@@ -221,7 +221,8 @@ def test_two_worker_threads_in_one_process_are_refused() -> None:
 
 def test_a_live_value_the_broker_refuses_is_an_error_and_never_silent(broker: str) -> None:
     small = new_topic(broker, max_message_bytes="200")
-    part = LiveSink(Worker(broker, topic="samples", group="g")).build_part("s", SHARDS[0], None)
+    worker = Worker(broker, topic="samples", group="g")
+    part = LiveSink(worker).build_part("s", SHARDS[0], None)
     part.write_batch([[Record(small, b"k", random.Random(1).randbytes(5000))]])
     with pytest.raises(CommitError, match=r"shard live: delivering a result failed: .*MSG_SIZE_TOO_LARGE"):
-        part.close()
+        worker.finish()
