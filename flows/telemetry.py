@@ -221,7 +221,7 @@ def main() -> int:
     logging.getLogger("kafka").setLevel(logging.WARNING)
     try:
         run(FlowSettings.from_environment("telemetry"))
-    except (TwinflowError, RuntimeError) as error:
+    except (TwinflowError, RuntimeError, OSError) as error:
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, TwinflowError):  # ours says what next
             cause = cause.__cause__

@@ -22,14 +22,15 @@ class Crew:
 
     Attributes:
         kills: processes killed by `kill`.
-        ends: last words of processes that ended by themselves; silent: those that did not say why.
+        ends: last words of processes that ended by themselves; unsaid: of those that did not say why.
     """
 
     def __init__(self, world: World, count: int, **variables: str) -> None:
         self._world, self._count, self._variables = world, count, variables
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.kills = self.silent = 0
+        self.kills = 0
         self.ends: list[str] = []
+        self.unsaid: list[str] = []
 
     def __enter__(self) -> Crew:
         self.processes = [self._start(i) for i in range(self._count)]
@@ -47,6 +48,11 @@ class Crew:
     def log(self, number: int) -> Path:
         """What a process of this number said."""
         return self._world.folder / f"flow-{number}-of-{self._count}.log"
+
+    @property
+    def silent(self) -> int:
+        """How many ended without saying why."""
+        return len(self.unsaid)
 
     def shards(self, number: int) -> range:
         """Partitions of a process."""
@@ -77,7 +83,7 @@ class Crew:
         last = self.log(number).read_text().splitlines()[-1:]
         self.ends += last
         if self.processes[number].returncode != 1 or " ERROR " not in "".join(last):
-            self.silent += 1
+            self.unsaid.append(f"exit code {self.processes[number].returncode}: {''.join(last)}")
 
     def await_progress(self, number: int, records: int) -> None:
         """Wait until a process has committed so many more records; whoever ends meanwhile is started again."""
@@ -102,7 +108,11 @@ class Crew:
 
     def figures(self) -> dict[str, object]:
         """How often processes ended by themselves, how often in silence, and what they said."""
-        return {"restarts": len(self.ends), "silent_ends": self.silent, "last_words": self.ends[-2:]}
+        return {
+            "restarts": len(self.ends),
+            "silent_ends": self.silent,
+            "last_words": [*self.ends[-2:], *self.unsaid[-2:]],
+        }
 
     def drain(self, number: int) -> None:
         """Stop one as `up` does."""
