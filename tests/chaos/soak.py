@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from connectors.clickhouse import ClickHouse
@@ -25,8 +26,8 @@ from tests.support_history import running_history
 
 WARM = 0.3
 """Share of the run at its start that is not looked at: memory is filled, files are opened, kernels are loaded."""
-LEAST_HOURS = 0.2
-"""A shorter run only proves that it can be sampled: nothing is judged."""
+LEAST_HOURS = 1.0
+"""A shorter run is not judged: for a quarter of an hour heaps, pools of memory and parts of the history still grow."""
 SAMPLES = 400
 EVERY_SECS = (0.5, 30.0)
 CUT_SECS = 30.0
@@ -49,6 +50,11 @@ class Series:
         self.seconds.append(at_secs)
         for name, value in sample.items():
             self.values.setdefault(name, []).append(value)
+
+    def quarters(self, name: str) -> list[float]:
+        """Medians of the four quarters of the run: whether what grows comes to rest."""
+        parts = np.array_split(np.array(self.values[name]), 4)
+        return [round(float(np.median(part)), 1) for part in parts if part.size]
 
     def trends(self) -> dict[str, Trend]:
         """Of each, without the warm start. A name is KIND or KIND of a process: `rss_mb/kafka`."""
@@ -97,6 +103,7 @@ def judge(series: Series, hours: float) -> Figures:
     judged = hours >= LEAST_HOURS and all(t.judged for t in trends.values())
     shown = {
         name: {k: round(getattr(t, k), 3) for k in ("median", "per_hour", "low", "high", "tolerance")}
+        | {"quarters": series.quarters(name)}
         for name, t in trends.items()
     }
     growing = [name for name, t in trends.items() if not t.flat] if judged else []

@@ -18,7 +18,7 @@ WHOLE = {
     "recovery": (),
     "rescale": ("--workers", "1,3,2"),
     "sim": ("--seeds", "2000"),
-    "soak": ("--hours", "0.25"),
+    "soak": ("--hours", "1"),
     "writer": ("--kills", "20"),
     "zombie": ("--rounds", "10"),
 }
