@@ -105,6 +105,7 @@ class Lane:
         self.detect_ordered = Detect(twin, in_order, new_detector)
         self.episodes = [Episodes(self.detect), Episodes(self.detect), Episodes(self.detect_ordered)]
         self._revisions = Revisions(names, self.state.revision)
+        self._changing = {name: core for name, core in self._stateful().items() if isinstance(core, Changing)}
 
     def push(self, batch: Batch, messages: Messages, reports: Sequence[Report]) -> LaneOutput:
         """Take the rows, messages and reports of this type from the next fetch."""
@@ -237,12 +238,7 @@ class Lane:
 
     def changed(self) -> Changed:
         """Rows of the widest columns that may have changed since this was last asked; other columns are not named."""
-        return {
-            f"{name}/{k}": rows
-            for name, core in self._stateful().items()
-            if isinstance(core, Changing)
-            for k, rows in core.changed().items()
-        }
+        return {f"{name}/{k}": rows for name, core in self._changing.items() for k, rows in core.changed().items()}
 
     def restore(self, state: State) -> None:
         """Take over a snapshot; a core that it knows nothing of starts anew.

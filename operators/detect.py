@@ -108,6 +108,7 @@ class Detect:
         self.specs = tuple(specs)
         self._columns = [np.array([twin_type.index[name] for name in s.signals], np.int32) for s in self.specs]
         self._detectors = [new_detector(s, 1 if s.on == "samples" else len(s.signals)) for s in self.specs]
+        self._changing = [(s, d) for s, d in zip(self.specs, self._detectors, strict=True) if isinstance(d, Changing)]
 
     def on_samples(self, batch: Batch) -> Anomalies:
         """Detectors on single signals, over samples in log order; ticks and unfit samples are passed over."""
@@ -169,10 +170,7 @@ class Detect:
     def changed(self) -> Changed:
         """As the detectors say that can."""
         return {
-            f"{spec.id}/{name}": rows
-            for spec, detector in zip(self.specs, self._detectors, strict=True)
-            if isinstance(detector, Changing)
-            for name, rows in detector.changed().items()
+            f"{spec.id}/{name}": rows for spec, detector in self._changing for name, rows in detector.changed().items()
         }
 
     def restore(self, state: State) -> None:

@@ -40,6 +40,9 @@ COMPACT_RATIO = 2
 COMPACT_FLOOR_BYTES = 1 << 20
 KEPT_APPENDS = 3
 """A state so many appends old is still there: a commit may be two behind."""
+PARTS_PER_WRITE = os.sysconf("SC_IOV_MAX")
+BLOCK_WORDS = 128
+"""Columns are compared in blocks of rows of about so many words: equal ones are passed over by vector instructions."""
 _PREFIX = MAGIC + VERSION.to_bytes(4, "little")
 _HEADER = 8
 _SYNC = ThreadPoolExecutor(1, thread_name_prefix="state-sync")  # ended by the interpreter, once all is on the disk
@@ -129,8 +132,7 @@ class StateLog:
         assert file is not None
         for part in parts:
             crc = zlib.crc32(part, crc)
-        for part in (size.to_bytes(4, "little") + crc.to_bytes(4, "little"), *parts):
-            _write_all(file, part)
+        _write_all(file, [size.to_bytes(4, "little") + crc.to_bytes(4, "little"), *parts])
         self._syncing = _SYNC.submit(os.fsync, file)
         self._length += size + _HEADER
 
@@ -192,7 +194,7 @@ class StateLog:
         self._generation += 1
         self._open()
         assert self._file is not None
-        _write_all(self._file, _PREFIX)
+        _write_all(self._file, [_PREFIX])
         _sync_folder(self.folder)
         self._length, self._full_bytes = len(_PREFIX), full_bytes
         self._begun[self._generation] = self._appended
@@ -212,10 +214,18 @@ def _generation(path: Path) -> int:
     return int(path.name.rsplit(".", 2)[1])
 
 
-def _write_all(file: int, data: Part) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+def _write_all(file: int, parts: Sequence[Part]) -> None:
+    """Write all parts, in as few calls as the system allows."""
+    views = [memoryview(part) for part in parts if len(part)]
+    while views:
+        done = os.writev(file, views[:PARTS_PER_WRITE])
+        gone = 0
+        while gone < len(views) and done >= len(views[gone]):
+            done -= len(views[gone])
+            gone += 1
+        views = views[gone:]
+        if done:
+            views[0] = views[0][done:]
 
 
 def _sync_folder(folder: Path) -> None:
@@ -244,10 +254,10 @@ def _noted(column: NDArray[Any], before: NDArray[Any] | None) -> NDArray[Any]:
 
 
 def _words(column: NDArray[Any]) -> NDArray[Any]:
-    """The bytes of a column, a row of it per row, in the largest words that a row is made of."""
+    """The bytes of a column, row after row, in the largest words that a row is made of."""
     row_bytes = column.nbytes // column.shape[0]
     word = np.uint64 if row_bytes % 8 == 0 else np.uint8
-    return np.ascontiguousarray(column).reshape(column.shape[0], -1).view(word)
+    return np.ascontiguousarray(column).reshape(-1).view(word)
 
 
 def _changed_rows(new: NDArray[Any], old: NDArray[Any] | None, named: Rows | None) -> Rows | None:
@@ -263,7 +273,8 @@ def _changed_rows(new: NDArray[Any], old: NDArray[Any] | None, named: Rows | Non
     if not _comparable(new, old):
         return None
     rows = np.empty(old.shape[0], np.int64)
-    found = _differing(_words(new[: old.shape[0]]), _words(old), rows)
+    now, then = _words(new[: old.shape[0]]), _words(old)
+    found = _differing(now, then, then.size // old.shape[0], rows)
     return _unless_most(_and_added(rows[:found], old, new), new)
 
 
@@ -272,17 +283,24 @@ def _and_added(rows: Rows, old: NDArray[Any], new: NDArray[Any]) -> Rows:
 
 
 @kernel
-def _differing(new: NDArray[Any], old: NDArray[Any], rows: I64) -> int:
-    """Rows that are not equal, the first so many of `rows`; in `old` they become equal."""
-    found = 0
-    for row in range(len(new)):
-        for k in range(new.shape[1]):
-            if new[row, k] != old[row, k]:
-                for rest in range(k, new.shape[1]):
-                    old[row, rest] = new[row, rest]
-                rows[found] = row
-                found += 1
-                break
+def _differing(new: NDArray[Any], old: NDArray[Any], width: int, rows: I64) -> int:
+    """Rows, of so many words each, that are not equal, the first so many of `rows`; in `old` they become equal."""
+    found, step, words = 0, max(1, BLOCK_WORDS // width), new.size
+    for first in range(0, words, step * width):
+        end = min(first + step * width, words)
+        differ = new[first] ^ old[first]
+        for k in range(first + 1, end):
+            differ |= new[k] ^ old[k]
+        if differ == 0:
+            continue
+        for row in range(first // width, end // width):
+            for k in range(row * width, (row + 1) * width):
+                if new[k] != old[k]:
+                    for rest in range(k, (row + 1) * width):
+                        old[rest] = new[rest]
+                    rows[found] = row
+                    found += 1
+                    break
     return found
 
 
@@ -292,7 +310,7 @@ def warm() -> None:
     >>> warm()
     """
     for word in (np.uint64, np.uint8):
-        _differing(np.zeros((1, 1), word), np.ones((1, 1), word), np.zeros(1, np.int64))
+        _differing(np.zeros(1, word), np.ones(1, word), 1, np.zeros(1, np.int64))
 
 
 def _unless_most(rows: Rows, column: NDArray[Any]) -> Rows | None:

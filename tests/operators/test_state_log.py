@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +165,44 @@ def test_rows_that_are_named_are_written_and_all_others_taken_as_they_were(
             assert_same(newest(folder), told)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 700),
+    width=st.integers(1, 300),
+    kind=st.sampled_from(["u1", "<f8"]),
+    seed=st.integers(0, 2**31),
+    share=st.sampled_from([0.0, 0.002, 0.1]),
+)
+def test_of_columns_of_any_shape_every_row_that_changed_is_found(
+    rows: int, width: int, kind: str, seed: int, share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    before = rng.integers(0, 3, (rows, width)).astype(kind)
+    after = np.where(rng.random((rows, width)) < share, before + np.ones((), kind), before).astype(kind)
+    with tempfile.TemporaryDirectory() as name:
+        log = StateLog(Path(name), "a")
+        for column in (before, after, before, after):
+            log.append({"column": column})
+            assert_same(newest(Path(name)), {"column": column})
+        log.close()
+
+
+def test_what_the_system_takes_in_pieces_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = os.writev
+    monkeypatch.setattr(state_log.os, "writev", lambda file, parts: written(file, [bytes(parts[0])[:7]]))
+    many = {f"column{i}": np.arange(i % 5) for i in range(2 * state_log.PARTS_PER_WRITE)}
+    for state in (many, {**many, "column4": np.array([7, 8, 9, 1])}):
+        log = StateLog(tmp_path, "a")
+        log.append(state)
+        log.close()
+        assert_same(newest(tmp_path), state)
+    monkeypatch.undo()
+    log = StateLog(tmp_path, "a")
+    log.append(many)
+    log.close()
+    assert_same(newest(tmp_path), many)
+
+
 @pytest.mark.parametrize("rows", [40, 40_000])
 def test_an_append_that_failed_says_where_and_the_next_one_writes_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
@@ -173,8 +211,8 @@ def test_an_append_that_failed_says_where_and_the_next_one_writes_everything(
     log = StateLog(tmp_path, "a")
     log.append(state_of(40, 1))
 
-    def full(file: int, data: Part) -> None:
-        os.write(file, bytes(data)[:2])
+    def full(file: int, parts: Sequence[Part]) -> None:
+        os.write(file, bytes(parts[0])[:2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch, pytest.raises(StateError, match=r"a\.\d\.log: \d+ bytes .* No space left"):
