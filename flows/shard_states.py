@@ -62,7 +62,7 @@ class KeptShard:
         self._checkpoints, self._definitions = checkpoints, definitions
         restored = self._log.restore(lambda state: offset_of(state) <= (committed or 0))
         self.resume: int | None = None
-        self._begun = False
+        self._begun = self._logged = False
         if restored.state is not None:
             self.core.restore(restored.state)
             self.resume = offset_of(restored.state)
@@ -101,7 +101,9 @@ class KeptShard:
         self._log.append(state, self.core.changed())
         if self._begun:
             self._checkpoints.note(state, offset_of(state), self._definitions)
-        self._mark.unlink(missing_ok=True)
+        if not self._logged:  # asked once: a look at the folder costs as much as a small shard's rows
+            self._mark.unlink(missing_ok=True)
+            self._logged = True
         return state
 
     def _go_on(self, state: State, offset: int) -> None:

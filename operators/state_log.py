@@ -45,6 +45,7 @@ BLOCK_WORDS = 128
 """Columns are compared in blocks of rows of about so many words: equal ones are passed over by vector instructions."""
 _PREFIX = MAGIC + VERSION.to_bytes(4, "little")
 _HEADER = 8
+_NONE: Rows = np.zeros(0, np.int64)
 _SYNC = ThreadPoolExecutor(1, thread_name_prefix="state-sync")  # ended by the interpreter, once all is on the disk
 
 
@@ -121,8 +122,7 @@ class StateLog:
             fix = "nothing is lost: free space there, and the flow goes on from its last snapshot"
             raise StateError(where=str(self._path(self._generation)), detail=detail, fix=fix) from error
         self._image = {
-            name: _shape_of(column) if name in named else _noted(column, before.get(name))
-            for name, column in state.items()
+            name: (_shape_of if name in named else _noted)(column, before.get(name)) for name, column in state.items()
         }
         self._appended += 1
         self._forget_older()
@@ -234,8 +234,14 @@ def _sync_folder(folder: Path) -> None:
     os.close(handle)
 
 
-def _shape_of(column: NDArray[Any]) -> NDArray[Any]:
+def _shape_of(column: NDArray[Any], before: NDArray[Any] | None) -> NDArray[Any]:
     """An array of this kind and shape that holds no memory: nobody reads its values."""
+    if (
+        before is not None
+        and not before.flags.writeable
+        and (before.shape, before.dtype) == (column.shape, column.dtype)
+    ):
+        return before
     return np.broadcast_to(np.zeros((), column.dtype), column.shape)
 
 
@@ -248,7 +254,7 @@ def _comparable(new: NDArray[Any], old: NDArray[Any] | None) -> bool:
 
 def _noted(column: NDArray[Any], before: NDArray[Any] | None) -> NDArray[Any]:
     """A copy of a column; the one before has become one where both were compared."""
-    if before is not None and _comparable(column, before) and before.shape == column.shape:
+    if before is not None and before.shape == column.shape and _comparable(column, before):
         return before
     return column.copy()
 
@@ -275,10 +281,12 @@ def _changed_rows(new: NDArray[Any], old: NDArray[Any] | None, named: Rows | Non
     rows = np.empty(old.shape[0], np.int64)
     now, then = _words(new[: old.shape[0]]), _words(old)
     found = _differing(now, then, then.size // old.shape[0], rows)
-    return _unless_most(_and_added(rows[:found], old, new), new)
+    return _unless_most(_and_added(rows[:found], old, new), new) if found or len(old) < len(new) else _NONE
 
 
 def _and_added(rows: Rows, old: NDArray[Any], new: NDArray[Any]) -> Rows:
+    if old.shape[0] == new.shape[0]:
+        return rows
     return np.concatenate([rows, np.arange(old.shape[0], new.shape[0])])
 
 

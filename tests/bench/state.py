@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import resource
 import statistics
 import sys
@@ -28,7 +29,7 @@ from operators.frames import Frames
 from tests.bench.devices import SIGNALS, START_S, TYPE, messages, of_shard
 
 FETCH = 5_000
-ROUNDS = 7
+ROUNDS = 15
 
 
 class Fleet:
@@ -68,20 +69,23 @@ class Fleet:
 
 
 def snapshots(folder: Path, twin: TwinType, devices: int) -> dict[str, object]:
-    """Milliseconds of a snapshot, median and worst of a few."""
+    """Milliseconds of a snapshot, median and worst of a few; of CPU too, which others on the machine blur less."""
     fleet = Fleet(folder, twin)
     for second in range(4):
         fleet.feed(devices, second)
     figures: dict[str, object] = {"image_ms": round(fleet.append_ms(), 1)}
     second = 4
     for name, every in (("tenth", 10), ("all", 1)):
-        taken = []
+        taken, cpu = [], []
         for _ in range(ROUNDS):
             fleet.feed(devices, second, every)
             second += 1
+            before = time.thread_time()
             taken.append(fleet.append_ms())
+            cpu.append(1e3 * (time.thread_time() - before))
         figures[f"{name}_changed_ms"] = round(statistics.median(taken), 1)
         figures[f"{name}_changed_worst_ms"] = round(max(taken), 1)
+        figures[f"{name}_changed_cpu_ms"] = round(statistics.median(cpu), 1)
     return figures
 
 
@@ -139,6 +143,7 @@ def main(argv: list[str]) -> int:
         "bench": "state",
         "signals": SIGNALS,
         "shards": len(SHARDS),
+        "load": round(os.getloadavg()[0], 1),
         "snapshot": {"devices": options.few, **few},
         "restart": {"devices": options.devices, **many},
         "reached": {

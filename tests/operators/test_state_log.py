@@ -189,7 +189,7 @@ def test_of_columns_of_any_shape_every_row_that_changed_is_found(
 
 def test_what_the_system_takes_in_pieces_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = os.writev
-    monkeypatch.setattr(state_log.os, "writev", lambda file, parts: written(file, [bytes(parts[0])[:7]]))
+    monkeypatch.setattr(os, "writev", lambda file, parts: written(file, [bytes(parts[0])[:7]]))
     many = {f"column{i}": np.arange(i % 5) for i in range(2 * state_log.PARTS_PER_WRITE)}
     for state in (many, {**many, "column4": np.array([7, 8, 9, 1])}):
         log = StateLog(tmp_path, "a")
