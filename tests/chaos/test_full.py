@@ -10,7 +10,7 @@ from infra.testing import programs
 
 WHOLE = {
     "broker": ("--kills", "10"),
-    "clock": ("--jumps", "20"),
+    "clock": ("--jumps", "6"),
     "determinism": (),
     "disk": ("--rounds", "6"),
     "eos": ("--kills", "100"),
