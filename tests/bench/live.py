@@ -72,11 +72,11 @@ def send(bootstrap: str, given: list[Message]) -> None:
     assert producer.flush(120) == 0
 
 
-def bounded(given: list[Message]) -> Result:
+def bounded(given: list[Message], twin: str = TYPE) -> Result:
     """The same messages as a backtest."""
     cuts = range(0, len(given), 50_000)
     parts = (Frames.of([m for m, _ in given[at : at + 50_000]], first_offset=at) for at in cuts)
-    return backtest(parts, loads(TYPE))
+    return backtest(parts, loads(twin))
 
 
 def flowing(world: World) -> dict[str, float]:
