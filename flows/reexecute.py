@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -12,6 +12,7 @@ import msgspec
 from connectors.shards import SHARDS
 from flows.checkpoints import Checkpoint, Checkpoints
 from flows.definition_archive import DefinitionArchive
+from flows.poison import Poison, marked
 from flows.publish import ALERTS, decisions
 from flows.shard import Shard
 from flows.state_folder import StateFolder
@@ -43,11 +44,13 @@ class NoStart(TwinflowError):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where to start a shard: its state before `offset`, and the definitions in force from there on."""
+    """Where to start a shard: its state before `offset`, the definitions in force from there on, and the records that
+    were set aside (flows.poison)."""
 
     offset: int
     state: State | None
     fleet: Fleet
+    poison: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,9 @@ class Starts:
         self._today: Fleet | None = None
         self._last: tuple[int, Checkpoint, State] | None = None
 
+    def _poison(self, partition: int) -> Mapping[int, str]:
+        return Poison(self._state.shards, SHARDS[partition]).offsets
+
     def before(self, partition: int, offset: int, definition: tuple[str, str] = ("", "")) -> Start:
         """The newest state at or before an offset from which the definition given was in force.
 
@@ -132,9 +138,9 @@ class Starts:
                 break
             state = self._read(kept, partition, checkpoint)
             if state is not None:
-                return Start(checkpoint.offset, state, fleet)
+                return Start(checkpoint.offset, state, fleet, self._poison(partition))
         if first == 0 and not kept.listed() and _holds(self.today, definition):
-            return Start(0, None, self.today)
+            return Start(0, None, self.today, self._poison(partition))
         if expired or offset < first:
             why = f"{place}: the records since the newest state before it have expired: the topic starts at {first}"
             raise NoStart(f"{why}; raise the retention of samples to look back further", expired=True)
@@ -153,7 +159,7 @@ class Starts:
             if here is not None and here is not fleet:
                 state = self._read(kept, partition, checkpoint)
                 if state is not None:
-                    found.append(Start(checkpoint.offset, state, here))
+                    found.append(Start(checkpoint.offset, state, here, self._poison(partition)))
                     fleet = here
         return found
 
@@ -201,7 +207,7 @@ class Rerun:
 
     def __init__(self, recorded: Input, partition: int, start: Start) -> None:
         self._recorded, self._partition, self.fleet = recorded, partition, start.fleet
-        self.shard = Shard(start.fleet.type_of)
+        self.shard, self._poison = Shard(start.fleet.type_of), start.poison
         if start.state is not None:
             self.shard.restore(start.state)
         self.at, self.records = start.offset, 0
@@ -214,7 +220,7 @@ class Rerun:
             OffsetExpiredError: they were deleted meanwhile.
         """
         for frames in self._recorded.read(self._partition, self.at, offset):
-            out = self.shard.push(frames)
+            out = self.shard.push(marked(frames, self._poison))
             self.records += len(frames)
             for lane in out.lanes:
                 for record in decisions(lane, shard=SHARDS[self._partition], partition=self._partition):

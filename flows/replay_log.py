@@ -16,6 +16,7 @@ from connectors.recorded import Recorded
 from connectors.shards import SHARDS
 from flows.encode import from_bytes
 from flows.lane import LaneOutput
+from flows.poison import marked
 from flows.publish import ALERTS, REQUESTS, decisions
 from flows.reexecute import Input, Starts
 from flows.shard import Shard, ShardOutput
@@ -108,7 +109,7 @@ def replay(recorded: Input, starts: Starts, span: Span, changed: TwinType | None
     if start.state is not None:
         shard.restore(start.state)
     for frames in recorded.read(span.partition, at, span.first):
-        shard.push(frames)
+        shard.push(marked(frames, start.poison))
         before += len(frames)
     if changed is not None:
         fleet = Fleet(start.fleet.patterns, {**start.fleet.types, changed.name: changed}, start.fleet.sites)
@@ -122,7 +123,7 @@ def replay(recorded: Input, starts: Starts, span: Span, changed: TwinType | None
             shard = Shard(life.fleet.type_of)
             shard.restore(life.state or {})
         for frames in recorded.read(span.partition, max(life.offset, span.first), stop):
-            _collect(made, shard.push(frames), span)
+            _collect(made, shard.push(marked(frames, start.poison)), span)
             records += int(np.count_nonzero(frames.offset < span.past))
     return Replayed(span, made, records, before, notes)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from connectors.shards import SHARDS
 from flows.checkpoints import Checkpoints
+from flows.poison import Poison
 from flows.shard import Shard, ShardOutput
 from operators.definition import TwinType
 from operators.frames import Frames
@@ -56,7 +57,8 @@ class KeptShard:
         definitions: str,
     ) -> None:
         self.name = name = SHARDS[partition]
-        self.core = Shard(type_of)
+        self.core, self._type_of = Shard(type_of), type_of
+        self._poison = Poison(folder, name)
         self._log = StateLog(folder, name)
         self._mark = folder / f"{name}.{RESET}"
         self._checkpoints, self._definitions = checkpoints, definitions
@@ -87,13 +89,28 @@ class KeptShard:
         return self._mark.exists()
 
     def push(self, frames: Frames) -> ShardOutput:
-        """Take the next fetch; what lies before the very first one is the first checkpoint."""
-        if not self._begun:
-            empty = self.core.snapshot()
-            out = self.core.push(frames)
+        """Take the next fetch; what lies before the very first one is the first checkpoint.
+
+        Raises:
+            PoisonError: our code fails on a record of it; the shard must start again from what is committed.
+        """
+        if self._poison.suspects(frames):
+            self._poison.search(frames, self.core.snapshot(), self._copy)
+        empty = None if self._begun else self.core.snapshot()
+        try:
+            out = self.core.push(self._poison.marked(frames))
+        except Exception as error:
+            raise self._poison.failed(frames, error) from error
+        self._poison.passed(frames)
+        if empty is not None:
             self._go_on(empty, out.from_offset)
-            return out
-        return self.core.push(frames)
+        return out
+
+    def _copy(self, state: State) -> Shard:
+        """A core of its own that stands at a state."""
+        core = Shard(self._type_of)
+        core.restore(state)
+        return core
 
     def append(self) -> State:
         """Log the state as it is now, and give it as the cores hold it."""

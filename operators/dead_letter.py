@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 Reason: TypeAlias = Literal[
     "bad_compression",
     "bad_record",
+    "poison",
     "bad_header",
     "empty",
     "too_large",

@@ -184,10 +184,12 @@ class _Push:
                 after[: self.fill] = before[: self.fill]
 
     def _refuse_unreadable(self, headers: Headers, where: str) -> None:
-        """Records that the source could not read carry no value, only its word for why."""
+        """Records that the source could not read, or on which our code fails, carry its word for why."""
         fault = headers.get(FAULT, b"")
         if fault:
-            raise ContractError(reason=fault.decode(), where=where, detail="the record batch could not be unpacked")
+            reason, _, detail = fault.decode().partition(": ")
+            detail = detail or "the record batch could not be unpacked"
+            raise ContractError(reason=reason, where=where, detail=detail)
 
     def _one(self, row: int) -> None:
         """Judge one message; nothing is touched before the verdict."""
@@ -323,7 +325,7 @@ def _notes(frames: Frames) -> U8:
     notes = np.zeros(len(frames), np.uint8) if frames.notes is None else frames.notes.copy()
     if frames.notes is None:
         for row, headers in frames.headers.items():
-            notes[row] = note(headers)
+            notes[row] = READ if FAULT in headers else note(headers)
     notes[(frames.end - frames.start > LARGEST) | (frames.start < 0)] = READ
     return notes
 

@@ -17,7 +17,8 @@ or DEVICE_CLOCK): they announce a packed block of a schema sent before, and `Tol
 HEADERS = ("kind", "content-type", "schema-id", "device", "boot", "seq", "clock", "arrival")
 """Those that docs/wire.md names; others say nothing."""
 FAULT = "twinflow-fault"
-"""Header that a source puts on a record it could not unpack; its value is the reason of the dead letter."""
+"""Header of a record that cannot be unpacked, or on which our own code fails (flows.poison); its value is the reason of
+the dead letter, or `reason: detail`."""
 
 
 class Told(NamedTuple):

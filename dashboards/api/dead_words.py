@@ -59,6 +59,11 @@ MEANINGS: dict[str, Meaning] = {
     "wrong_device": Meaning("An answer to a command of another device.", _DEVICE, False),
     "not_dispatched": Meaning("An answer to a command that was never sent.", _DEVICE, False),
     "after_the_end": Meaning("A second end of a command; the first counts.", _DEVICE, False),
+    "poison": Meaning(
+        "Our own code failed on it three times; it is kept, and everything else goes on.",
+        "Report its detail; redrive it once that is mended.",
+        True,
+    ),
     "bad_record": Meaning("The record is damaged.", "Look at the producer and its network.", False),
     "bad_compression": Meaning(
         "The record batch cannot be unpacked.", "Look at the producer and its compression.", False
