@@ -9,7 +9,18 @@ from connectors.live_pipeline import ShardSums
 from connectors.live_probe import Offsets, Probe
 from dashboards.api.processes import Process, Step
 
-SETTLED = ("readings", "windows", "rows", "anomalies", "twin-states", "gaps", "ledger", "late", "dead-letters")
+SETTLED = (
+    "readings",
+    "windows",
+    "named-windows",
+    "rows",
+    "anomalies",
+    "twin-states",
+    "gaps",
+    "ledger",
+    "late",
+    "dead-letters",
+)
 LIVE = ("twin-live", "alerts", "command-requests")
 REQUESTS, ANSWERS, DISPATCHED, EVENTS = "command-requests", "command-acks", "commands", "command-events"
 TOPICS = ("samples", *SETTLED, *LIVE, ANSWERS, DISPATCHED, EVENTS)
