@@ -163,11 +163,11 @@ class StateLog:
             length,
             full_bytes,
         )
-        self._begun = {_generation(p): 0 for p in self.folder.glob(f"{self.name}.*.log")}
         self._open()
         for newer in self.folder.glob(f"{self.name}.*.log"):
             if _generation(newer) > self._generation:
                 newer.unlink()
+        self._begun = {_generation(p): 0 for p in self.folder.glob(f"{self.name}.*.log")}
 
     def _await_disk(self) -> None:
         """Wait until all that was appended is on the disk."""

@@ -117,6 +117,21 @@ def test_a_state_of_the_generation_before_is_still_there_when_a_new_one_has_begu
     assert len(files(tmp_path)) == 1
 
 
+def test_a_log_that_went_back_a_generation_keeps_the_file_it_goes_on_in(tmp_path: Path) -> None:
+    log, at = StateLog(tmp_path, "a"), 0
+    while len(files(tmp_path)) < 2:
+        log.append({"x": np.random.default_rng(at % 2).random(200_000), "at": np.array([at])})
+        at += 1
+    log.close()
+    back = StateLog(tmp_path, "a")
+    state = back.restore(lambda state: int(state["at"][0]) < at - 1).state
+    assert state is not None
+    x = state["x"].copy()
+    for more in range(6):
+        back.append({"x": x, "at": np.array([100 + more])})
+        assert_same(newest(tmp_path), {"x": x, "at": np.array([100 + more])})
+
+
 @pytest.mark.parametrize("hurt", [lambda d: d[:-3], lambda d: d[:-20] + b"x" * 20, lambda d: d[:-40] + bytes(40)])
 def test_a_damaged_end_gives_the_state_before_it_and_is_told(tmp_path: Path, hurt: Callable[[bytes], bytes]) -> None:
     log = StateLog(tmp_path, "a")
