@@ -71,6 +71,16 @@ class CommitPool:
         if shard.open:
             own.running = self._executor.submit(_commit, shard, self._before())
 
+    def check(self) -> None:
+        """Tell of commits that failed while nothing came for their shards, as when the broker is away.
+
+        Raises:
+            CommitError: the first of them.
+        """
+        for own in self._shards.values():
+            if own.running is not None and own.running.done():
+                own.running.result()
+
     def finish(self, shard: ShardTransactions) -> None:
         """Wait until what was begun is committed.
 

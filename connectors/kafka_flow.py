@@ -103,6 +103,7 @@ class Worker:
 
     def _poll(self) -> None:
         assert self._consumer is not None
+        self.pool.check()
         since = time.thread_time_ns()  # the rest is waiting for something to come
         found = self._consumer.poll(timeout_ms=POLL_MS)
         for frames in found:

@@ -292,6 +292,17 @@ def test_the_failed_commit_of_one_shard_is_raised_for_that_shard_at_its_next_ste
     for one in (good, bad):
         pool.commit(one)
     pool.finish(good)
+    said: list[str] = []
+
+    def told() -> bool:
+        try:
+            pool.check()
+        except CommitError as error:
+            said.append(str(error))
+        return bool(said)
+
+    until(told, "a commit that failed though nobody waits for it")
+    assert "shard s1" in said[0]
     with pytest.raises(CommitError, match="shard s1"):
         pool.finish(bad)
     assert settle(broker, out, [b"s0"])

@@ -103,6 +103,7 @@ def test_every_process_is_killed_in_turn_and_comes_back_and_no_record_is_lost_or
 
 def test_a_broker_that_is_gone_for_half_a_minute_costs_nothing_and_the_page_says_so(running: Command) -> None:
     url = running.await_ready()["url"]
+    until(lambda: len(page(url, "/api/twins")) == 27, "all simulated and recorded devices")
     gaps = answer(running, "SELECT count() FROM gaps")
     telemetry = running.data / "logs" / "telemetry.log"
     with kept_down(running, "kafka"):
